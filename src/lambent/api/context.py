@@ -1,0 +1,31 @@
+"""What a handler may use, and who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from lambent.iam.authenticate import Principal
+
+Handler = Callable[["Context", dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One request: its caller, its id, its headers."""
+
+    principal: Principal
+    request_id: str
+    endpoint: str
+    headers: dict[str, str]
+
+    @property
+    def account(self) -> str:
+        """Whose resources are meant."""
+        return self.principal.account
+
+    @property
+    def region(self) -> str:
+        """Which region's."""
+        return self.principal.region

@@ -1,0 +1,104 @@
+"""Invoke: the API's side of the path."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Any
+
+from lambent.api.context import Context
+from lambent.api.names import reference
+from lambent.errors import (
+    InvalidRequestContent,
+    OperationNotOffered,
+    RequestTooLarge,
+)
+from lambent.functions.types import LATEST
+from lambent.invoke import Invoker, InvokeRequest
+
+_CLIENT_CONTEXT_BYTES = 3583
+
+
+class Invocations:
+    """Handlers of the invoke operations."""
+
+    def __init__(self, invoker: Invoker, payload_bytes: int) -> None:
+        self._invoker = invoker
+        self._payload_bytes = payload_bytes
+
+    async def invoke(self, context: Context, parameters: dict[str, Any]) -> dict[str, Any]:
+        name, qualifier = reference(
+            context, parameters["FunctionName"], parameters.get("Qualifier")
+        )
+        payload = parameters.get("Payload") or b""
+        if len(payload) > self._payload_bytes:
+            raise RequestTooLarge(
+                f"Request must be smaller than {self._payload_bytes} bytes for the "
+                "InvokeFunction operation"
+            )
+        kind = parameters.get("InvocationType", "RequestResponse")
+        account, region = context.account, context.region
+        if kind == "DryRun":
+            await self._invoker.resolve(account, region, name, qualifier)
+            return {"StatusCode": 204}
+        if kind == "Event":
+            raise OperationNotOffered(
+                "InvocationType Event is not offered by this version of Lambent."
+            )
+        for unoffered in ("TenantId", "DurableExecutionName"):
+            if unoffered in parameters:
+                raise OperationNotOffered(f"{unoffered} is not offered by this version of Lambent.")
+        _check_json(payload)
+        request_id, outcome = await self._invoker.invoke(
+            InvokeRequest(
+                account=account,
+                region=region,
+                name=name,
+                qualifier=qualifier,
+                payload=payload or b"{}",
+                client_context=_client_context(parameters.get("ClientContext")),
+                trace_id=context.headers.get("x-amzn-trace-id"),
+                log_tail=parameters.get("LogType") == "Tail",
+            )
+        )
+        result: dict[str, Any] = {
+            "StatusCode": 200,
+            "ExecutedVersion": outcome.executed_version or LATEST,
+            "Payload": outcome.payload,
+            "RequestId": request_id,
+        }
+        if outcome.function_error is not None:
+            result["FunctionError"] = outcome.function_error
+        if parameters.get("LogType") == "Tail":
+            result["LogResult"] = base64.b64encode(outcome.log_tail).decode()
+        return result
+
+
+def _check_json(payload: bytes) -> None:
+    """A payload must be JSON; the function never sees one that is not."""
+    if not payload:
+        return
+    try:
+        json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequestContent(
+            f"Could not parse request body into json: Could not parse payload into json: {error}"
+        ) from None
+
+
+def _client_context(text: str | None) -> str | None:
+    """The decoded JSON of X-Amz-Client-Context."""
+    if text is None:
+        return None
+    if len(text) > _CLIENT_CONTEXT_BYTES:
+        raise InvalidRequestContent("Client context must be no more than 3583 bytes.")
+    try:
+        decoded = base64.b64decode(text, validate=True).decode()
+        json.loads(decoded)
+    except (ValueError, RecursionError, binascii.Error):
+        raise InvalidRequestContent(
+            "Client context must be a valid Base64-encoded JSON object."
+        ) from None
+    # It travels to the function in a header: one line.
+    return json.dumps(json.loads(decoded))

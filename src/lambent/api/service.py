@@ -1,0 +1,126 @@
+"""One AWS service behind the gateway: from a verified request to a response on the wire."""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from lambent.api.context import Context, Handler
+from lambent.aws import parse, serialize, validate
+from lambent.aws.model import Operation, ServiceModel
+from lambent.aws.router import Router
+from lambent.aws.serialize import WireResponse
+from lambent.errors import (
+    OperationNotOffered,
+    SerializationFailed,
+    ServiceError,
+    ServiceFailure,
+    UnknownOperation,
+    ValidationFailed,
+)
+
+_log = logging.getLogger(__name__)
+
+
+class Service(Protocol):
+    """What the gateway needs of a service."""
+
+    async def call(
+        self, context: Context, method: str, path: str, query: dict[str, list[str]], body: bytes
+    ) -> WireResponse:
+        """Answer a request; never raises."""
+
+    def refuse(self, error: ServiceError) -> WireResponse:
+        """An error on this service's wire."""
+
+
+def _not_offered(name: str) -> OperationNotOffered:
+    return OperationNotOffered(f"The operation {name} is not offered by this version of Lambent.")
+
+
+async def _run(
+    operation: Operation,
+    handlers: dict[str, Handler],
+    context: Context,
+    parameters: dict[str, object],
+) -> dict[str, object]:
+    try:
+        validate.validate(operation.input, parameters)
+    except validate.ValidationError as error:
+        raise ValidationFailed(str(error)) from None
+    handler = handlers.get(operation.name)
+    if handler is None:
+        raise _not_offered(operation.name)
+    return await handler(context, parameters)
+
+
+class RestService:
+    """A rest-json service: Lambda."""
+
+    def __init__(self, model: ServiceModel, handlers: dict[str, Handler]) -> None:
+        self._model = model
+        self._router = Router(model)
+        self._handlers = handlers
+
+    async def call(
+        self, context: Context, method: str, path: str, query: dict[str, list[str]], body: bytes
+    ) -> WireResponse:
+        found = self._router.match(method, path, query)
+        try:
+            if found is None:
+                raise UnknownOperation(f"There is no operation {method} {path[:200]}")
+            operation, labels = found
+            try:
+                parameters = parse.parse_rest(operation, labels, query, context.headers, body)
+            except parse.SerializationError as error:
+                raise SerializationFailed(str(error)) from None
+            result = await _run(operation, self._handlers, context, parameters)
+            response = serialize.serialize_rest(operation, result)
+            if "RequestId" in result:
+                response.headers.append(("x-amzn-RequestId", str(result["RequestId"])))
+            return response
+        except ServiceError as error:
+            return self.refuse(error)
+        except Exception:
+            _log.exception("a request failed")
+            return self.refuse(ServiceFailure())
+
+    def refuse(self, error: ServiceError) -> WireResponse:
+        return serialize.serialize_rest_error(
+            self._model, error.code, error.status, error.message, error.extra
+        )
+
+
+class JsonService:
+    """A json-protocol service: CloudWatch Logs."""
+
+    def __init__(self, model: ServiceModel, handlers: dict[str, Handler]) -> None:
+        self._model = model
+        self._handlers = handlers
+
+    async def call(
+        self, context: Context, method: str, path: str, query: dict[str, list[str]], body: bytes
+    ) -> WireResponse:
+        try:
+            prefix, _, name = context.headers.get("x-amz-target", "").partition(".")
+            if prefix != self._model.target_prefix or not name:
+                raise UnknownOperation
+            operation = self._model.operations.get(name)
+            if operation is None:
+                raise _not_offered(name)
+            try:
+                parameters = parse.parse_json(operation, body)
+            except parse.SerializationError as error:
+                raise SerializationFailed(str(error)) from None
+            result = await _run(operation, self._handlers, context, parameters)
+            return serialize.serialize_json(operation, result, self._model.json_version)
+        except ServiceError as error:
+            return self.refuse(error)
+        except Exception:
+            _log.exception("a request failed")
+            return self.refuse(ServiceFailure())
+
+    def refuse(self, error: ServiceError) -> WireResponse:
+        return serialize.serialize_json_error(
+            error.code, error.status, error.message, self._model.json_version
+        )

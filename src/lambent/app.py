@@ -1,0 +1,277 @@
+"""The composition root: the one place that picks implementations and orders start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import resource
+from pathlib import Path
+
+from lambent.api.functions import Functions
+from lambent.api.invocations import Invocations
+from lambent.api.logs import Logs
+from lambent.api.service import JsonService, RestService, Service
+from lambent.aws import model, sigv4
+from lambent.blobs.files import FileBlobs
+from lambent.clock import Clock, SystemClock, utc
+from lambent.config import Settings
+from lambent.errors import StartError
+from lambent.functions.catalog import Catalog
+from lambent.functions.lifecycle import Lifecycle
+from lambent.functions.package import CodeCache
+from lambent.functions.types import FunctionVersion
+from lambent.gateway.edge import Edge
+from lambent.http import HttpServer
+from lambent.iam.authenticate import Authenticator
+from lambent.iam.credentials import AccessKey, CredentialStore
+from lambent.invoke import Invoker, LocalExecutor
+from lambent.observe.logs import LogStore
+from lambent.pool.concurrency import Concurrency
+from lambent.pool.factory import EnvironmentFactory
+from lambent.pool.pool import Pool, PoolLimits
+from lambent.router.direct import DirectRouter
+from lambent.runtime.languages import Languages
+from lambent.sandbox import cgroups
+from lambent.sandbox.base import SandboxBackend, SandboxError
+from lambent.sandbox.namespaces import NamespaceBackend
+from lambent.sandbox.process import ProcessBackend
+from lambent.store.sqlite import SqliteStore
+
+_log = logging.getLogger(__name__)
+
+_REAP_SECONDS = 5.0
+_LOCATION_SECONDS = 600
+_DESCRIPTORS_WANTED = 65_536
+
+
+class App:
+    """A whole server."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.port = 0
+        self.owner: AccessKey
+        self.warnings: list[str] = []
+        self._lock = -1
+
+    async def start(self) -> None:
+        """Start everything, bottom up; raises StartError.
+
+        Order: what is durable, then what runs functions, then what may ask for it; the port last.
+        """
+        settings = self.settings
+        data = settings.data_path
+        self._claim(data)
+        _raise_descriptor_limit()
+        keys = CredentialStore(data)
+        self.owner = keys.open()
+        self.store = SqliteStore(data / "metadata.db")
+        await self.store.open()
+        self.blobs = FileBlobs(data / "blobs")
+        await self.blobs.open()
+        code = CodeCache(data / "code")
+        code.open()
+        self.logs = LogStore(data / "logs", settings.log_group_bytes)
+        self.languages = Languages()
+        self.catalog = Catalog(self.store)
+        self.lifecycle = Lifecycle(
+            self.catalog, self.blobs, code, settings.unzipped_bytes, self._sign
+        )
+        self.backend = await self._open_backend(data)
+        factory = EnvironmentFactory(
+            self.backend,
+            self.languages,
+            self.clock,
+            self.lifecycle.unpacked,
+            self._append_log,
+            settings.response_bytes,
+            settings.log_rate_bytes,
+        )
+        self.pool = Pool(
+            factory.start,
+            self.clock,
+            PoolLimits(
+                settings.environments,
+                max(1, settings.cold_starts),
+                settings.freeze_seconds,
+                settings.idle_seconds,
+                settings.init_seconds,
+            ),
+        )
+        self.lifecycle.attach(factory.warm, self.pool.retire)
+        router = DirectRouter()
+        router.announce(LocalExecutor(self.pool))
+        concurrency = Concurrency(settings.account_concurrency)
+        self.invoker = Invoker(self.catalog, concurrency, router)
+        self.edge = Edge(
+            Authenticator(keys, self.clock, settings.authentication == "strict", settings.region),
+            self._services(),
+            self.blobs,
+            self.languages.names,
+        )
+        self.server = HttpServer(self.edge)
+        try:
+            self.port = await self.server.listen(settings.host, settings.port)
+        except OSError as error:
+            await self._stop_inner()
+            raise StartError(
+                f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}"
+            ) from error
+        self.edge.endpoint = self.endpoint
+        self._reaper = asyncio.ensure_future(self._reap())
+        self._resuming = asyncio.ensure_future(self.lifecycle.resume())
+
+    @property
+    def endpoint(self) -> str:
+        """The URL clients use."""
+        host = self.settings.host
+        host = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    async def stop(self) -> None:
+        """Stop everything, top down: the port, the requests in progress, then the rest."""
+        self.server.stop_listening()
+        await self.server.close(self.settings.drain_seconds)
+        await self.edge.close()
+        self._reaper.cancel()
+        await asyncio.gather(self._reaper, self._resuming, return_exceptions=True)
+        await self._stop_inner()
+
+    async def _stop_inner(self) -> None:
+        await self.lifecycle.close()
+        await self.pool.close()
+        await self.backend.close()
+        await self.logs.flush()
+        self.catalog.close()
+        await self.store.close()
+        os.close(self._lock)
+
+    # -- parts ----------------------------------------------------------------------------
+
+    def _claim(self, data: Path) -> None:
+        """One server per data directory."""
+        try:
+            data.mkdir(parents=True, exist_ok=True, mode=0o700)
+            data.chmod(0o700)
+            self._lock = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StartError(f"cannot use the data directory {data}: {error.strerror}") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock)
+            raise StartError(f"another server is using the data directory {data}") from None
+
+    async def _open_backend(self, data: Path) -> SandboxBackend:
+        settings = self.settings
+        backend: SandboxBackend
+        if settings.isolation == "process":
+            self.warnings.append(
+                "isolation = process: functions are NOT isolated; they can read and change "
+                "everything this user can"
+            )
+            backend = ProcessBackend(data / "run")
+        else:
+            groups = cgroups.detect(data)
+            if groups is None:
+                self.warnings.append(
+                    "no control groups can be used: CPU shares and freezing are not enforced, and "
+                    "memory is limited per process only (lambent doctor says how to mend it)"
+                )
+            elif groups.missing:
+                self.warnings.append(f"control groups lack: {', '.join(groups.missing)}")
+            backend = NamespaceBackend(data / "run", groups, settings.prepared)
+        if settings.authentication == "any":
+            self.warnings.append(
+                "authentication = any: every request is believed; for development only"
+            )
+        try:
+            await backend.open()
+        except (SandboxError, TimeoutError) as error:
+            await backend.close()
+            await self.store.close()
+            os.close(self._lock)
+            raise StartError(
+                f"{error}\nRun `lambent doctor` to see why. Functions are never run without "
+                "isolation unless you set isolation = process."
+            ) from error
+        return backend
+
+    def _services(self) -> dict[str, Service]:
+        settings = self.settings
+        functions = Functions(
+            self.catalog,
+            self.blobs,
+            self.languages,
+            self.lifecycle,
+            self.clock,
+            settings.zipped_bytes,
+            settings.unzipped_bytes,
+        )
+        invocations = Invocations(self.invoker, settings.payload_bytes)
+        logs = Logs(self.logs)
+        return {
+            "lambda": RestService(
+                model.load("lambda"),
+                {
+                    "CreateFunction": functions.create_function,
+                    "GetFunction": functions.get_function,
+                    "GetFunctionConfiguration": functions.get_function_configuration,
+                    "ListFunctions": functions.list_functions,
+                    "UpdateFunctionCode": functions.update_function_code,
+                    "UpdateFunctionConfiguration": functions.update_function_configuration,
+                    "DeleteFunction": functions.delete_function,
+                    "PublishVersion": functions.publish_version,
+                    "ListVersionsByFunction": functions.list_versions_by_function,
+                    "Invoke": invocations.invoke,
+                },
+            ),
+            "logs": JsonService(
+                model.load("logs"),
+                {
+                    "FilterLogEvents": logs.filter_log_events,
+                    "GetLogEvents": logs.get_log_events,
+                    "DescribeLogGroups": logs.describe_log_groups,
+                    "DescribeLogStreams": logs.describe_log_streams,
+                },
+            ),
+        }
+
+    def _append_log(
+        self, version: FunctionVersion, stream: str, timestamp: int, messages: list[str]
+    ) -> None:
+        group = version.log_group
+        self.logs.append(version.account, version.region, group, stream, timestamp, messages)
+
+    def _sign(self, endpoint: str, region: str, path: str) -> str:
+        host = endpoint.partition("://")[2]
+        signed = sigv4.presign(
+            "GET",
+            host,
+            path,
+            self.owner.access_key_id,
+            self.owner.secret,
+            region,
+            "lambda-code",
+            utc(self.clock.time()),
+            _LOCATION_SECONDS,
+        )
+        return endpoint + signed
+
+    async def _reap(self) -> None:
+        while True:
+            await asyncio.sleep(_REAP_SECONDS)
+            self.pool.reap()
+
+
+def _raise_descriptor_limit() -> None:
+    """An environment costs about eight descriptors; take what the system grants."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = (
+        _DESCRIPTORS_WANTED if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS_WANTED)
+    )
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,1 @@
+"""What AWS says: service models, validation, wire formats, signatures.  Pure."""

@@ -1,0 +1,81 @@
+"""From a request line to the operation it asks for.
+
+Matches the raw path, segment by segment, before anything is percent-decoded: labels may carry
+ARNs whose encoded slashes must not split them.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+from lambent.aws.model import Operation, ServiceModel
+
+_LABEL = "{}"
+
+
+class _Node:
+    __slots__ = ("children", "operations")
+
+    def __init__(self) -> None:
+        self.children: dict[str, _Node] = {}
+        # method → operations, those that demand a query parameter first
+        self.operations: dict[str, list[Operation]] = {}
+
+
+class Router:
+    """All paths of one REST service."""
+
+    def __init__(self, model: ServiceModel) -> None:
+        self._root = _Node()
+        for operation in model.operations.values():
+            node = self._root
+            for segment in operation.path:
+                name = _LABEL if segment.startswith("{") else segment
+                node = node.children.setdefault(name, _Node())
+            entries = node.operations.setdefault(operation.method, [])
+            entries.append(operation)
+            entries.sort(key=lambda each: -len(each.query))
+
+    def match(
+        self, method: str, path: str, query: dict[str, list[str]]
+    ) -> tuple[Operation, dict[str, str]] | None:
+        """The operation and its decoded labels; None if there is none."""
+        segments = path.split("/")[1:]
+        if segments and segments[-1] == "":
+            segments.pop()
+        values: list[str] = []
+        node = self._walk(self._root, segments, 0, values, method)
+        if node is None:
+            return None
+        for operation in node.operations[method]:
+            if all(value in query.get(key, ()) for key, value in operation.query):
+                return operation, _labels(operation, values)
+        return None
+
+    def _walk(
+        self, node: _Node, segments: list[str], index: int, values: list[str], method: str
+    ) -> _Node | None:
+        if index == len(segments):
+            return node if method in node.operations else None
+        segment = segments[index]
+        child = node.children.get(segment)
+        if child is not None:
+            found = self._walk(child, segments, index + 1, values, method)
+            if found is not None:
+                return found
+        child = node.children.get(_LABEL)
+        if child is None or not segment:
+            return None
+        values.append(segment)
+        found = self._walk(child, segments, index + 1, values, method)
+        if found is None:
+            values.pop()
+        return found
+
+
+def _labels(operation: Operation, values: list[str]) -> dict[str, str]:
+    names = [segment[1:-1] for segment in operation.path if segment.startswith("{")]
+    return {
+        name: unquote(value) if "%" in value else value
+        for name, value in zip(names, values, strict=True)
+    }

@@ -1,0 +1,120 @@
+"""From an operation's result, or an error, to a response on the wire."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+
+from lambent.aws.model import Operation, ServiceModel, Shape
+
+JSON_TYPE = ("Content-Type", "application/json")
+
+
+@dataclass(slots=True)
+class WireResponse:
+    """Status, headers and body, ready to be sent."""
+
+    status: int
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytes = b""
+
+
+def serialize_rest(operation: Operation, result: dict[str, Any]) -> WireResponse:
+    """The rest-json response for a result; members that are None or absent are left out."""
+    shape = operation.output
+    if shape is None or operation.status == 204:
+        return WireResponse(operation.status)
+    response = WireResponse(operation.status)
+    document: dict[str, Any] = {}
+    for name, member in shape.members.items():
+        value = result.get(name)
+        if value is None or name == shape.payload:
+            continue
+        if member.location == "statusCode":
+            response.status = value
+        elif member.location == "header":
+            response.headers.append((member.wire_name, _header(member.shape, value)))
+        elif not member.location:
+            document[member.wire_name] = _value(member.shape, value)
+    if shape.payload is None:
+        response.headers.append(JSON_TYPE)
+        response.body = json.dumps(document).encode()
+    else:
+        payload = shape.members[shape.payload].shape
+        value = result.get(shape.payload)
+        if payload.kind == "blob":
+            response.body = value or b""
+        elif value is not None:
+            response.headers.append(JSON_TYPE)
+            response.body = json.dumps(_value(payload, value)).encode()
+    return response
+
+
+def serialize_json(operation: Operation, result: dict[str, Any], version: str) -> WireResponse:
+    """The json-protocol response for a result."""
+    document = _value(operation.output, result) if operation.output is not None else {}
+    headers = [("Content-Type", f"application/x-amz-json-{version}")]
+    return WireResponse(200, headers, json.dumps(document).encode())
+
+
+def serialize_rest_error(
+    model: ServiceModel, code: str, status: int, message: str, extra: dict[str, Any]
+) -> WireResponse:
+    """An error as rest-json tells it: the code in a header, members cased as modelled."""
+    shape = model.shapes.get(code)
+    document: dict[str, Any] = {}
+    headers = [("x-amzn-ErrorType", code)]
+    if shape is not None and shape.error_status:
+        if "Type" in shape.members:
+            document["Type"] = "Service" if status >= 500 else "User"
+        document["Message" if "Message" in shape.members else "message"] = message
+        for name, value in extra.items():
+            member = shape.members.get(name)
+            if member is not None and member.location == "header":
+                headers.append((member.wire_name, str(value)))
+            elif member is not None:
+                document[member.wire_name] = value
+    elif status == 403 or code == "AccessDeniedException":
+        document["Message"] = message
+    else:
+        document["message"] = message
+    headers.append(JSON_TYPE)
+    return WireResponse(status, headers, json.dumps(document).encode())
+
+
+def serialize_json_error(code: str, status: int, message: str, version: str) -> WireResponse:
+    """An error as the json protocols tell it."""
+    document = {"__type": code, "message": message}
+    headers = [("Content-Type", f"application/x-amz-json-{version}"), ("x-amzn-ErrorType", code)]
+    return WireResponse(status, headers, json.dumps(document).encode())
+
+
+def _header(shape: Shape, value: Any) -> str:
+    if shape.kind == "boolean":
+        return "true" if value else "false"
+    if shape.kind == "timestamp":
+        return format_datetime(datetime.fromtimestamp(value, UTC), usegmt=True)
+    return str(value)
+
+
+def _value(shape: Shape, value: Any) -> Any:
+    kind = shape.kind
+    if kind == "structure":
+        return {
+            member.wire_name: _value(member.shape, value[name])
+            for name, member in shape.members.items()
+            if value.get(name) is not None
+        }
+    if kind == "list":
+        assert shape.member is not None
+        return [_value(shape.member, each) for each in value]
+    if kind == "map":
+        assert shape.value is not None
+        return {key: _value(shape.value, each) for key, each in value.items()}
+    if kind == "blob":
+        return base64.b64encode(value).decode()
+    return value

@@ -1,0 +1,450 @@
+"""AWS Signature Version 4: signing and verifying, headers, presigned URLs and signed chunks.
+
+Pure: time and secrets are handed in.  A derived key is valid for one secret, day, region and
+service, so keys are cached; a warm verification costs one SHA-256 and one HMAC over the canonical
+request.  Source of the rules: AWS General Reference, "Signature Version 4 signing process".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote, unquote, unquote_plus
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+UNSIGNED = "UNSIGNED-PAYLOAD"
+STREAMING = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+STREAMING_TRAILER = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
+STREAMING_UNSIGNED = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
+# How far a signature's time may lie from ours; AWS refuses beyond five minutes.
+SKEW = timedelta(minutes=5)
+# A presigned URL lives a week at most.
+LONGEST_PRESIGNED = 7 * 24 * 3600
+_STAMP = "%Y%m%dT%H%M%SZ"
+_HEX64 = re.compile("[0-9a-f]{64}")
+_KEYS_CACHED = 1024
+
+
+class SignatureError(Exception):
+    """A request's signature is absent or wrong: AWS's error code, HTTP status and message."""
+
+    def __init__(self, code: str, message: str, status: int = 403) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A credential scope: whose key, which day, which region, which service."""
+
+    access_key: str
+    day: str
+    region: str
+    service: str
+
+    @property
+    def text(self) -> str:
+        """As it stands in the string to sign."""
+        return f"{self.day}/{self.region}/{self.service}/aws4_request"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a request says of its signature, before anything is verified."""
+
+    scope: Scope
+    stamp: str
+    signed_headers: tuple[str, ...]
+    signature: str
+    presigned: bool
+    expires: int
+    token: str | None
+
+
+_SHAPE = re.compile(
+    r"AWS4-HMAC-SHA256\s+Credential=([^,\s]+)\s*,\s*SignedHeaders=([^,\s]+)\s*,\s*Signature=([0-9a-f]+)\s*"
+)
+
+
+def read_claim(headers: dict[str, str], query: dict[str, list[str]]) -> Claim | None:
+    """The claim of a request; None if it is unsigned; raises SignatureError if it is malformed."""
+    authorization = headers.get("authorization")
+    if authorization is not None:
+        return _header_claim(authorization, headers)
+    if "X-Amz-Algorithm" in query or "X-Amz-Signature" in query:
+        return _query_claim(query)
+    return None
+
+
+def _header_claim(authorization: str, headers: dict[str, str]) -> Claim:
+    found = _SHAPE.fullmatch(authorization)
+    if found is None:
+        raise SignatureError(
+            "IncompleteSignatureException",
+            "Authorization header requires 'Credential' parameter, 'Signature' parameter and "
+            "'SignedHeaders' parameter with the AWS4-HMAC-SHA256 algorithm.",
+        )
+    stamp = headers.get("x-amz-date")
+    if stamp is None:
+        raise SignatureError(
+            "IncompleteSignatureException",
+            "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.",
+        )
+    credential, signed, signature = found.groups()
+    return Claim(
+        scope=_scope(credential),
+        stamp=stamp,
+        signed_headers=tuple(signed.split(";")),
+        signature=signature,
+        presigned=False,
+        expires=0,
+        token=headers.get("x-amz-security-token"),
+    )
+
+
+def _query_claim(query: dict[str, list[str]]) -> Claim:
+    def one(name: str) -> str:
+        values = query.get(name)
+        if not values or len(values) != 1:
+            raise SignatureError(
+                "IncompleteSignatureException",
+                f"AWS query-string parameters must include '{name}'.",
+            )
+        return values[0]
+
+    if one("X-Amz-Algorithm") != ALGORITHM:
+        raise SignatureError("IncompleteSignatureException", "Unsupported signing algorithm.")
+    expires = one("X-Amz-Expires")
+    if not expires.isdecimal() or not 0 < int(expires) <= LONGEST_PRESIGNED:
+        raise SignatureError("IncompleteSignatureException", "X-Amz-Expires must be 1 to 604800.")
+    tokens = query.get("X-Amz-Security-Token")
+    return Claim(
+        scope=_scope(one("X-Amz-Credential")),
+        stamp=one("X-Amz-Date"),
+        signed_headers=tuple(one("X-Amz-SignedHeaders").split(";")),
+        signature=one("X-Amz-Signature"),
+        presigned=True,
+        expires=int(expires),
+        token=tokens[0] if tokens else None,
+    )
+
+
+def _scope(credential: str) -> Scope:
+    # Access keys hold no slash; a scope has exactly five parts.
+    parts = credential.split("/")
+    if len(parts) != 5 or parts[4] != "aws4_request" or not all(parts):
+        raise SignatureError(
+            "IncompleteSignatureException",
+            "Credential must have exactly 5 slash-delimited elements, e.g. "
+            f"keyid/date/region/service/term, got '{credential[:128]}'",
+        )
+    return Scope(parts[0], parts[1], parts[2], parts[3])
+
+
+def check_time(claim: Claim, now: datetime) -> None:
+    """Refuse a claim of another day than it says, too old, or from the future."""
+    try:
+        signed_at = datetime.strptime(claim.stamp, _STAMP).replace(tzinfo=UTC)
+    except ValueError:
+        raise SignatureError(
+            "IncompleteSignatureException", "Date must be in ISO-8601 'basic format'."
+        ) from None
+    if claim.stamp[:8] != claim.scope.day:
+        raise SignatureError(
+            "SignatureDoesNotMatch", "Date in Credential scope does not match YYYYMMDD of the date."
+        )
+    last = signed_at + (timedelta(seconds=claim.expires) if claim.presigned else SKEW)
+    current = now.strftime(_STAMP)
+    if signed_at > now + SKEW:
+        limit = (now + SKEW).strftime(_STAMP)
+        raise SignatureError(
+            "InvalidSignatureException",
+            f"Signature not yet current: {claim.stamp} is still later than {limit} "
+            f"({current} + 5 min.)",
+        )
+    if last < now:
+        limit = (now - (timedelta(0) if claim.presigned else SKEW)).strftime(_STAMP)
+        raise SignatureError(
+            "InvalidSignatureException",
+            f"Signature expired: {claim.stamp} is now earlier than {limit} ({current} - 5 min.)",
+        )
+
+
+def _hmac(key: bytes, text: str) -> bytes:
+    return hmac.digest(key, text.encode(), "sha256")
+
+
+class SigningKeys:
+    """Derived keys, cached; bounded, because scopes come from clients."""
+
+    def __init__(self) -> None:
+        self._cache: dict[tuple[str, str, str, str], bytes] = {}
+
+    def derive(self, secret: str, scope: Scope) -> bytes:
+        """The signing key for a secret and a scope."""
+        name = (secret, scope.day, scope.region, scope.service)
+        key = self._cache.get(name)
+        if key is None:
+            key = _hmac(f"AWS4{secret}".encode(), scope.day)
+            for part in (scope.region, scope.service, "aws4_request"):
+                key = _hmac(key, part)
+            if len(self._cache) >= _KEYS_CACHED:
+                self._cache.clear()
+            self._cache[name] = key
+        return key
+
+
+def canonical_path(path: str, service: str) -> str:
+    """The path as it is signed: normalised and encoded once more, but for S3 as it is."""
+    if service == "s3":
+        return quote(unquote(path), safe="/-_.~") or "/"
+    if "%" not in path and "//" not in path and "/." not in path:
+        return quote(path, safe="/-_.~") or "/"
+    return quote(_normalised(path), safe="/-_.~")
+
+
+def _normalised(path: str) -> str:
+    kept: list[str] = []
+    for segment in path.split("/"):
+        if segment == ".." and kept:
+            kept.pop()
+        elif segment and segment not in (".", ".."):
+            kept.append(segment)
+    closing = "/" if path.endswith("/") and kept else ""
+    return "/" + "/".join(kept) + closing
+
+
+def canonical_query(query: str) -> str:
+    """The query as it is signed: decoded, encoded and sorted, without the signature itself."""
+    if not query:
+        return ""
+    pairs = []
+    for part in query.split("&"):
+        name, _, value = part.partition("=")
+        name = quote(unquote_plus(name), safe="-_.~")
+        if name != "X-Amz-Signature":
+            pairs.append((name, quote(unquote_plus(value), safe="-_.~")))
+    pairs.sort()
+    return "&".join([f"{name}={value}" for name, value in pairs])
+
+
+def _folded(value: str) -> str:
+    return " ".join(value.split()) if "  " in value else value.strip()
+
+
+def string_to_sign(
+    method: str,
+    path: str,
+    query: str,
+    headers: Callable[[str], str],
+    signed_headers: Iterable[str],
+    payload_hash: str,
+    stamp: str,
+    scope: Scope,
+) -> str:
+    """What the signature is computed over."""
+    names = tuple(signed_headers)
+    lines = "".join([f"{name}:{_folded(headers(name))}\n" for name in names])
+    canonical = (
+        f"{method}\n{canonical_path(path, scope.service)}\n{canonical_query(query)}\n"
+        f"{lines}\n{';'.join(names)}\n{payload_hash}"
+    )
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    return f"{ALGORITHM}\n{stamp}\n{scope.text}\n{digest}"
+
+
+def payload_hash(claim: Claim, headers: dict[str, str], body: bytes) -> str:
+    """The hash the client signed; raises SignatureError if it is not the body's."""
+    declared = headers.get("x-amz-content-sha256")
+    if claim.presigned and declared is None:
+        return UNSIGNED if claim.scope.service in ("s3", "lambda-code") else sha256(body)
+    if declared is None:
+        return sha256(body)
+    if declared == UNSIGNED or declared.startswith("STREAMING-"):
+        return declared
+    if not _HEX64.fullmatch(declared) or not hmac.compare_digest(declared, sha256(body)):
+        raise SignatureError(
+            "XAmzContentSHA256Mismatch",
+            "The provided 'x-amz-content-sha256' header does not match what was computed.",
+            400,
+        )
+    return declared
+
+
+def sha256(body: bytes) -> str:
+    """The hex digest of a body."""
+    return hashlib.sha256(body).hexdigest() if body else EMPTY_SHA256
+
+
+_MISMATCH = (
+    "The request signature we calculated does not match the signature you provided. Check your "
+    "AWS Secret Access Key and signing method. Consult the service documentation for details."
+)
+
+
+def verify(
+    claim: Claim,
+    key: bytes,
+    method: str,
+    path: str,
+    query: str,
+    headers: dict[str, str],
+    hashed: str,
+) -> None:
+    """Raise SignatureError unless the claim's signature is right, compared in constant time."""
+    if "host" not in claim.signed_headers:
+        raise SignatureError(
+            "SignatureDoesNotMatch", "'Host' must be a 'SignedHeader' in the AWS Authorization."
+        )
+
+    def header(name: str) -> str:
+        value = headers.get(name)
+        if value is None:
+            raise SignatureError("SignatureDoesNotMatch", _MISMATCH)
+        return value
+
+    text = string_to_sign(
+        method, path, query, header, claim.signed_headers, hashed, claim.stamp, claim.scope
+    )
+    expected = hmac.digest(key, text.encode(), "sha256").hex()
+    if not hmac.compare_digest(expected, claim.signature):
+        raise SignatureError("SignatureDoesNotMatch", _MISMATCH)
+
+
+def sign_headers(
+    method: str,
+    path: str,
+    query: str,
+    headers: dict[str, str],
+    body: bytes,
+    access_key: str,
+    secret: str,
+    region: str,
+    service: str,
+    now: datetime,
+    token: str | None = None,
+) -> dict[str, str]:
+    """The headers to send, Authorization included; names are lower-case and "host" is needed."""
+    stamp = now.strftime(_STAMP)
+    signed = {name.lower(): value for name, value in headers.items()} | {"x-amz-date": stamp}
+    if token is not None:
+        signed["x-amz-security-token"] = token
+    scope = Scope(access_key, stamp[:8], region, service)
+    names = sorted(signed)
+    text = string_to_sign(
+        method, path, query, signed.__getitem__, names, sha256(body), stamp, scope
+    )
+    signature = hmac.digest(SigningKeys().derive(secret, scope), text.encode(), "sha256").hex()
+    signed["authorization"] = (
+        f"{ALGORITHM} Credential={access_key}/{scope.text}, "
+        f"SignedHeaders={';'.join(names)}, Signature={signature}"
+    )
+    return signed
+
+
+def presign(
+    method: str,
+    host: str,
+    path: str,
+    access_key: str,
+    secret: str,
+    region: str,
+    service: str,
+    now: datetime,
+    expires: int,
+) -> str:
+    """The path and query of a presigned URL."""
+    stamp = now.strftime(_STAMP)
+    scope = Scope(access_key, stamp[:8], region, service)
+    query = "&".join(
+        f"{name}={quote(value, safe='-_.~')}"
+        for name, value in (
+            ("X-Amz-Algorithm", ALGORITHM),
+            ("X-Amz-Credential", f"{access_key}/{scope.text}"),
+            ("X-Amz-Date", stamp),
+            ("X-Amz-Expires", str(expires)),
+            ("X-Amz-SignedHeaders", "host"),
+        )
+    )
+    text = string_to_sign(method, path, query, lambda name: host, ("host",), UNSIGNED, stamp, scope)
+    signature = hmac.digest(SigningKeys().derive(secret, scope), text.encode(), "sha256").hex()
+    return f"{path}?{query}&X-Amz-Signature={signature}"
+
+
+_CHUNK_HEAD = re.compile(rb"([0-9a-fA-F]{1,8})(?:;chunk-signature=([0-9a-f]{64}))?")
+_LONGEST_CHUNK = 16 * 1024 * 1024
+
+
+class ChunkDecoder:
+    """Decodes an aws-chunked body, verifying each chunk's signature where chunks are signed.
+
+    Feed it bytes as they arrive; it returns the decoded bytes whose signatures were right and
+    raises SignatureError at the first that is wrong.  ``done`` tells whether the last chunk came.
+    """
+
+    def __init__(self, claim: Claim, key: bytes, signed: bool) -> None:
+        self._claim = claim
+        self._key = key
+        self._signed = signed
+        self._previous = claim.signature
+        self._buffer = b""
+        self._head: tuple[int, str] | None = None
+        self.done = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Decoded bytes of every chunk that is complete now."""
+        self._buffer += data
+        out: list[bytes] = []
+        while not self.done and self._advance(out):
+            pass
+        return b"".join(out)
+
+    def _advance(self, out: list[bytes]) -> bool:
+        if self._head is None:
+            line, found, rest = self._buffer.partition(b"\r\n")
+            if not found:
+                if len(self._buffer) > 128:
+                    raise self._malformed()
+                return False
+            match = _CHUNK_HEAD.fullmatch(line)
+            if match is None or (self._signed and match[2] is None):
+                raise self._malformed()
+            size = int(match[1], 16)
+            if size > _LONGEST_CHUNK:
+                raise self._malformed()
+            self._head = (size, (match[2] or b"").decode())
+            self._buffer = rest
+        size, signature = self._head
+        if size and len(self._buffer) < size + 2:
+            return False
+        chunk = self._buffer[:size]
+        if size and self._buffer[size : size + 2] != b"\r\n":
+            raise self._malformed()
+        if self._signed:
+            self._verify(chunk, signature)
+        self._buffer = self._buffer[size + 2 :] if size else b""
+        self._head = None
+        self.done = size == 0
+        out.append(chunk)
+        return True
+
+    def _verify(self, chunk: bytes, signature: str) -> None:
+        text = (
+            f"{ALGORITHM}-PAYLOAD\n{self._claim.stamp}\n{self._claim.scope.text}\n"
+            f"{self._previous}\n{EMPTY_SHA256}\n{sha256(chunk)}"
+        )
+        expected = hmac.digest(self._key, text.encode(), "sha256").hex()
+        if not hmac.compare_digest(expected, signature):
+            raise SignatureError("SignatureDoesNotMatch", _MISMATCH)
+        self._previous = signature
+
+    @staticmethod
+    def _malformed() -> SignatureError:
+        return SignatureError("IncompleteBody", "The aws-chunked body is malformed.", 400)

@@ -1,0 +1,1 @@
+"""The runtimes' own client programs.  They run inside sandboxes, never in the server."""

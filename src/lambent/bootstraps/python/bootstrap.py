@@ -1,0 +1,375 @@
+"""The Python runtime: fetches events from the Runtime API and calls the user's handler.
+
+Runs on every CPython from 3.8 on, either as a fork of a zygote or by itself
+(``python bootstrap.py``), with nothing but the standard library.  It speaks HTTP over a raw
+socket, because http.client costs more to import than a whole cold start, and it sends the
+response and the next poll in one write.  Error payloads have the shape of AWS's Python runtime.
+"""
+
+from __future__ import annotations
+
+import _socket
+import io
+import json
+import logging
+import os
+import sys
+import time
+from typing import Any, Callable
+
+_API = "/2018-06-01/runtime/"
+_RUNTIME_DIRECTORY = os.path.dirname(os.path.abspath(__file__))
+
+
+class _RuntimeApi:
+    """One keep-alive connection to the Runtime API."""
+
+    def __init__(self, address: str) -> None:
+        host, _, port = address.partition(":")
+        self._host = address
+        self._socket = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+        self._socket.connect((host, int(port)))
+        self._socket.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+        self._buffer = b""
+        self._next = (
+            "GET %sinvocation/next HTTP/1.1\r\nHost: %s\r\n\r\n" % (_API, address)
+        ).encode()
+
+    def next(self) -> tuple[dict[str, str], bytes]:
+        """Wait for an invocation: its headers and its event."""
+        self._socket.sendall(self._next)
+        return self._read()[1:]
+
+    def respond(self, request_id: str, body: bytes) -> tuple[dict[str, str], bytes]:
+        """Post a response and wait for the next invocation, in one round trip."""
+        return self._post_and_next("invocation/%s/response" % request_id, body, "")
+
+    def fail(self, request_id: str, error: dict[str, Any]) -> tuple[dict[str, str], bytes]:
+        """Post an error and wait for the next invocation, in one round trip."""
+        extra = "Lambda-Runtime-Function-Error-Type: %s\r\n" % _header(error["errorType"])
+        body = _encode(error)
+        return self._post_and_next("invocation/%s/error" % request_id, body, extra)
+
+    def fail_initialisation(self, error: dict[str, Any]) -> None:
+        """Report that the handler could not be loaded."""
+        extra = "Lambda-Runtime-Function-Error-Type: %s\r\n" % _header(error["errorType"])
+        self._socket.sendall(self._post("init/error", _encode(error), extra))
+        self._read()
+
+    def _post(self, path: str, body: bytes, extra: str) -> bytes:
+        head = (
+            "POST %s%s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"
+            "%sContent-Length: %d\r\n\r\n"
+        )
+        return (head % (_API, path, self._host, extra, len(body))).encode("latin-1") + body
+
+    def _post_and_next(self, path: str, body: bytes, extra: str) -> tuple[dict[str, str], bytes]:
+        self._socket.sendall(self._post(path, body, extra) + self._next)
+        status, _, answer = self._read()
+        if status == 413:
+            sys.stderr.write("%s\n" % answer.decode("utf-8", "replace"))
+        elif status >= 500:
+            sys.exit(1)
+        return self._read()[1:]
+
+    def _read(self) -> tuple[int, dict[str, str], bytes]:
+        buffer = self._buffer
+        end = buffer.find(b"\r\n\r\n")
+        while end < 0:
+            buffer += self._receive()
+            end = buffer.find(b"\r\n\r\n")
+        lines = buffer[:end].decode("latin-1").split("\r\n")
+        headers = {}
+        for line in lines[1:]:
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+        length = int(headers.get("content-length", 0))
+        end += 4
+        missing = length - (len(buffer) - end)
+        if missing > 0:
+            parts = [buffer]
+            while missing > 0:
+                parts.append(self._receive())
+                missing -= len(parts[-1])
+            buffer = b"".join(parts)
+        self._buffer = buffer[end + length :]
+        return int(lines[0].split(" ", 2)[1]), headers, buffer[end : end + length]
+
+    def _receive(self) -> bytes:
+        data = self._socket.recv(262144)
+        if not data:
+            os._exit(0)  # the environment is being taken down
+        return bytes(data)
+
+
+def _header(text: str) -> str:
+    return "".join(c for c in text if " " <= c < "\x7f")[:256]
+
+
+def _encode(error: dict[str, Any]) -> bytes:
+    return json.dumps(error).encode()
+
+
+class _Identity:
+    def __init__(self, raw: dict[str, Any]) -> None:
+        self.cognito_identity_id = raw.get("cognitoIdentityId")
+        self.cognito_identity_pool_id = raw.get("cognitoIdentityPoolId")
+
+
+class _Client:
+    def __init__(self, raw: dict[str, Any]) -> None:
+        self.installation_id = raw.get("installation_id")
+        self.app_title = raw.get("app_title")
+        self.app_version_name = raw.get("app_version_name")
+        self.app_version_code = raw.get("app_version_code")
+        self.app_package_name = raw.get("app_package_name")
+
+
+class _ClientContext:
+    def __init__(self, raw: dict[str, Any]) -> None:
+        self.client = _Client(raw["client"]) if isinstance(raw.get("client"), dict) else None
+        self.custom = raw.get("custom")
+        self.env = raw.get("env")
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    try:
+        value = json.loads(text) if text else None
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+class LambdaContext:
+    """The second argument of a handler; attributes as AWS documents them."""
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        environment = os.environ
+        self.aws_request_id = headers["lambda-runtime-aws-request-id"]
+        self.invoked_function_arn = headers.get("lambda-runtime-invoked-function-arn")
+        self.tenant_id = headers.get("lambda-runtime-aws-tenant-id")
+        self.log_group_name = environment.get("AWS_LAMBDA_LOG_GROUP_NAME")
+        self.log_stream_name = environment.get("AWS_LAMBDA_LOG_STREAM_NAME")
+        self.function_name = environment.get("AWS_LAMBDA_FUNCTION_NAME")
+        self.memory_limit_in_mb = environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+        self.function_version = environment.get("AWS_LAMBDA_FUNCTION_VERSION")
+        raw = _object(headers.get("lambda-runtime-client-context"))
+        self.client_context = _ClientContext(raw) if raw else None
+        self.identity = _Identity(_object(headers.get("lambda-runtime-cognito-identity")))
+        self._deadline = int(headers.get("lambda-runtime-deadline-ms", 0))
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until this invocation times out; never negative."""
+        return max(0, self._deadline - int(time.time() * 1000))
+
+    def log(self, message: Any) -> None:
+        """Write to the log, unformatted."""
+        sys.stdout.write(str(message))
+        sys.stdout.flush()
+
+    def __repr__(self) -> str:
+        names = (name for name in vars(self) if not name.startswith("_"))
+        return "LambdaContext([%s])" % ",".join("%s=%s" % (n, getattr(self, n)) for n in names)
+
+
+class _RequestIdFilter(logging.Filter):
+    request_id = ""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.aws_request_id = self.request_id
+        return True
+
+
+class _LogHandler(logging.Handler):
+    """What logging writes; looks sys.stdout up, since functions replace it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stdout.write(self.format(record))
+
+
+def _set_up_logging(request_id: _RequestIdFilter) -> None:
+    formatter = logging.Formatter(
+        "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n",
+        "%Y-%m-%dT%H:%M:%S",
+    )
+    formatter.converter = time.gmtime
+    handler = _LogHandler()
+    handler.setFormatter(formatter)
+    handler.addFilter(request_id)
+    logging.getLogger().addHandler(handler)
+
+
+class _HandlerError(Exception):
+    """The handler cannot be loaded or its answer not be sent: an error type and a message."""
+
+    def __init__(self, kind: str, message: str, frames: list[str]) -> None:
+        Exception.__init__(self, message)
+        self.kind = kind
+        self.frames = frames
+
+
+def _user_frames(error: BaseException) -> list[str]:
+    """The formatted stack below this file."""
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    while frames and (frames[0].filename == __file__ or "importlib" in frames[0].filename):
+        del frames[0]
+    return traceback.format_list(frames)
+
+
+def _import_handler(name: str) -> Callable[[Any, Any], Any]:
+    try:
+        module_name, function_name = name.rsplit(".", 1)
+    except ValueError as error:
+        raise _HandlerError(
+            "Runtime.MalformedHandlerName", "Bad handler '%s': %s" % (name, error), []
+        ) from None
+    import importlib
+
+    try:
+        if module_name.split(".")[0] in sys.builtin_module_names:
+            raise ImportError("Cannot use built-in module %s as a handler module" % module_name)
+        module = importlib.import_module(module_name.replace("/", "."))
+    except ImportError as error:
+        raise _HandlerError(
+            "Runtime.ImportModuleError",
+            "Unable to import module '%s': %s" % (module_name, error),
+            [],
+        ) from None
+    except SyntaxError as error:
+        frame = '  File "%s" Line %s\n    %s' % (error.filename, error.lineno, error.text or "")
+        raise _HandlerError(
+            "Runtime.UserCodeSyntaxError",
+            "Syntax error in module '%s': %s" % (module_name, error),
+            [frame.rstrip("\n") + "\n"],
+        ) from None
+    try:
+        return getattr(module, function_name)  # type: ignore[no-any-return]
+    except AttributeError:
+        raise _HandlerError(
+            "Runtime.HandlerNotFound",
+            "Handler '%s' missing on module '%s'" % (function_name, module_name),
+            [],
+        ) from None
+
+
+def _describe(error: BaseException, request_id: str) -> dict[str, Any]:
+    if isinstance(error, _HandlerError):
+        kind, frames = error.kind, error.frames
+    else:
+        kind, frames = type(error).__name__, _user_frames(error)
+    return {
+        "errorMessage": str(error),
+        "errorType": kind,
+        "requestId": request_id,
+        "stackTrace": frames,
+    }
+
+
+def _log_error(error: dict[str, Any]) -> None:
+    lines = ["[ERROR] %s: %s" % (error["errorType"], error["errorMessage"])]
+    lines.append("Traceback (most recent call last):")
+    lines.extend(frame.rstrip("\n") for frame in error["stackTrace"])
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _default(value: Any) -> Any:
+    decimal = sys.modules.get("decimal")
+    if decimal is not None and isinstance(value, decimal.Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    raise TypeError("Object of type %s is not JSON serializable" % type(value).__name__)
+
+
+def _encoder() -> Callable[[Any], str]:
+    # AWS's runtimes from Python 3.12 on send UTF-8, the older ones escape.
+    escape = sys.version_info < (3, 12)
+    return json.JSONEncoder(ensure_ascii=escape, default=_default).encode
+
+
+def _invoke(
+    handler: Callable[[Any, Any], Any],
+    encode: Callable[[Any], str],
+    event: bytes,
+    context: LambdaContext,
+) -> bytes:
+    try:
+        argument = json.loads(event)
+    except ValueError as error:
+        raise _HandlerError(
+            "Runtime.UnmarshalError", "Unable to unmarshal input: %s" % error, []
+        ) from None
+    result = handler(argument, context)
+    try:
+        return encode(result).encode("utf-8", "surrogatepass")
+    except (TypeError, ValueError) as error:
+        raise _HandlerError(
+            "Runtime.MarshalError", "Unable to marshal response: %s" % error, []
+        ) from None
+
+
+def _prepare_interpreter() -> None:
+    import site
+
+    # What site.main() would have put into builtins, had it run (it did not: -S).
+    site.setquit()
+    site.setcopyright()
+    site.sethelper()
+    version = "python%d.%d" % sys.version_info[:2]
+    task = os.environ.get("LAMBDA_TASK_ROOT", "/var/task")
+    layers = ["/opt/python/lib/%s/site-packages" % version, "/opt/python"]
+    given = [path for path in os.environ.get("PYTHONPATH", "").split(":") if path]
+    own = ("", _RUNTIME_DIRECTORY)
+    standard = [path for path in sys.path if path not in own and path not in given]
+    sys.path[:] = [task, *layers, *given, *standard]
+    sys.path_importer_cache.clear()
+    sys.argv[:] = [os.path.join(_RUNTIME_DIRECTORY, "bootstrap.py")]
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        raw = io.FileIO(descriptor, "wb", closefd=False)
+        buffer = io.BufferedWriter(raw, 8192)
+        stream = io.TextIOWrapper(buffer, "utf-8", "backslashreplace", line_buffering=True)
+        setattr(sys, name, stream)
+        setattr(sys, "__%s__" % name, stream)
+    time.tzset()
+
+
+def main() -> None:
+    """Load the handler, then serve invocations until the environment ends."""
+    _prepare_interpreter()
+    request_id = _RequestIdFilter()
+    _set_up_logging(request_id)
+    api = _RuntimeApi(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    try:
+        handler = _import_handler(os.environ["_HANDLER"])
+    except Exception as error:
+        described = _describe(error, "")
+        _log_error(described)
+        sys.stdout.flush()
+        api.fail_initialisation(described)
+        sys.exit(1)
+    encode = _encoder()
+    headers, event = api.next()
+    while True:
+        request_id.request_id = headers["lambda-runtime-aws-request-id"]
+        trace = headers.get("lambda-runtime-trace-id")
+        if trace:
+            os.environ["_X_AMZN_TRACE_ID"] = trace
+        else:
+            os.environ.pop("_X_AMZN_TRACE_ID", None)
+        try:
+            answer = _invoke(handler, encode, event, LambdaContext(headers))
+        except Exception as error:
+            described = _describe(error, request_id.request_id)
+            del error
+            _log_error(described)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            headers, event = api.fail(request_id.request_id, described)
+        else:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            headers, event = api.respond(request_id.request_id, answer)
+
+
+if __name__ == "__main__":
+    main()

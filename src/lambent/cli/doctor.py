@@ -1,0 +1,115 @@
+"""``lambent doctor``: what this host can do, and the command that mends what it cannot."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from lambent.cli import table
+from lambent.runtime.languages import Languages
+from lambent.sandbox import cgroups
+
+
+def _namespaces() -> tuple[bool, str, str]:
+    """Try, in a child, what the host agent does first."""
+    code = (
+        "import sys, os; sys.path[:0] = [sys.argv[1]]\n"
+        "from lambent.sandbox.kernel import agent, syscalls as s\n"
+        "os.getuid() == 0 or agent.become_namespace_root()\n"
+        "s.unshare(s.CLONE_NEWNS | s.CLONE_NEWNET | s.CLONE_NEWPID | s.CLONE_NEWIPC)\n"
+        "s.mount('none', '/', None, s.MS_REC | s.MS_PRIVATE)\n"
+        "os.close(s.open_tree('/usr'))\n"
+        "if os.fork() == 0:\n"
+        "    s.unshare(s.CLONE_NEWUSER); os._exit(0)\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))\n"
+    )
+    source = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, source],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 0:
+        return True, "user, pid, mount, network and IPC namespaces", ""
+    reason = (done.stderr.strip().splitlines() or ["not allowed"])[-1]
+    if Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").exists():
+        remedy = "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
+    else:
+        remedy = "sudo sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=65536"
+    return False, reason, remedy
+
+
+def _kernel() -> tuple[bool, str, str]:
+    release = platform.release()
+    numbers = tuple(int(part) for part in release.split("-")[0].split(".")[:2])
+    return numbers >= (5, 14), release, "a kernel of 5.14 or later"
+
+
+def _cgroups() -> tuple[bool, str, str]:
+    if os.getuid() == 0:
+        remedy = "mount -t cgroup2 none /sys/fs/cgroup"
+    else:
+        remedy = "systemd-run --user --scope -p Delegate=yes lambent serve"
+    with tempfile.TemporaryDirectory() as folder:
+        groups = cgroups.detect(Path(folder))
+        if groups is None:
+            return (
+                False,
+                "none this user may write: no CPU share, no freezing, memory per process",
+                remedy,
+            )
+        groups.remove()
+    if groups.missing:
+        return False, f"version {groups.version}, without {', '.join(groups.missing)}", remedy
+    return True, f"version {groups.version}: memory, cpu, freezing", ""
+
+
+def _seccomp() -> tuple[bool, str, str]:
+    machine = platform.machine()
+    text = Path("/proc/self/status").read_text()
+    known = machine in ("x86_64", "aarch64") and "Seccomp:" in text
+    return (
+        known,
+        f"filters on {machine}" if known else "not in this kernel",
+        "a kernel with CONFIG_SECCOMP_FILTER",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the table; exit code 1 if functions cannot be run isolated."""
+    rows: list[dict[str, Any]] = []
+    essential = True
+    for name, check in (
+        ("kernel", _kernel),
+        ("namespaces", _namespaces),
+        ("seccomp", _seccomp),
+        ("control groups", _cgroups),
+    ):
+        fine, found, remedy = check()
+        essential = essential and (fine or name == "control groups")
+        rows.append(
+            {
+                "check": name,
+                "state": "ok" if fine else "missing",
+                "found": found,
+                "remedy": "" if fine else remedy,
+            }
+        )
+    languages = Languages()
+    for name in languages.names():
+        language = languages.get(name)
+        assert language is not None
+        rows.append({"check": name, "state": "ok", "found": language.prefix, "remedy": ""})
+    for missing in languages.missing():
+        rows.append(
+            {"check": missing.name, "state": "missing", "found": "", "remedy": missing.remedy}
+        )
+    table.show(rows, ("check", "state", "found", "remedy"), arguments.json)
+    return 0 if essential else 1

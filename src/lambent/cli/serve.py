@@ -1,0 +1,71 @@
+"""``lambent serve`` and ``lambent dev``: run the server in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+
+import uvloop
+
+from lambent import config
+from lambent.app import App
+from lambent.errors import StartError
+
+_DEVELOPMENT = {"authentication": "any"}
+
+
+def run(arguments: argparse.Namespace, development: bool) -> int:
+    """Serve until SIGINT or SIGTERM."""
+    flags = {name[4:]: value for name, value in vars(arguments).items() if name.startswith("set_")}
+    flags["data_dir"] = str(arguments.data_dir) if arguments.data_dir else None
+    if development:
+        flags = {**flags, **{k: flags.get(k) or v for k, v in _DEVELOPMENT.items()}}
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        settings = config.from_process(flags, arguments.config)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings))
+    except StartError as error:
+        print(f"lambent: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve(settings: config.Settings) -> None:
+    app = App(settings)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    await app.start()
+    endpoint_file = settings.data_path / "endpoint"
+    endpoint_file.write_text(app.endpoint + "\n")
+    _greet(app)
+    await stopping.wait()
+    print("\nLambent is stopping.", flush=True)
+    await app.stop()
+    endpoint_file.unlink(missing_ok=True)
+
+
+def _greet(app: App) -> None:
+    for warning in app.warnings:
+        print(f"WARNING: {warning}", file=sys.stderr, flush=True)
+    key = app.owner
+    print(
+        f"""Lambent is ready at {app.endpoint}
+
+For the AWS CLI and SDKs:
+  export AWS_ENDPOINT_URL={app.endpoint}
+  export AWS_ACCESS_KEY_ID={key.access_key_id}
+  export AWS_SECRET_ACCESS_KEY=$(lambent env --secret)
+  export AWS_DEFAULT_REGION={app.settings.region}
+  (all of them: eval "$(lambent env)")
+
+A first function:
+  lambent deploy examples/hello && lambent invoke hello '{{"name": "world"}}'
+""",
+        flush=True,
+    )

@@ -1,0 +1,177 @@
+"""The settings: one table, read once at start.
+
+Order, later wins: default, ``lambent.toml`` in the data directory (or --config FILE), environment
+(``LAMBENT_PORT``), flag (``--port``).  The reference page in docs/ is checked against this table.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from dataclasses import field as _field
+from pathlib import Path
+from typing import Any
+
+from lambent.errors import StartError
+
+
+def _setting(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
+    return _field(default=default, metadata={"text": text, "choices": choices})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting of the server; its metadata is its documentation."""
+
+    host: str = _setting("127.0.0.1", "Address to listen on.")
+    port: int = _setting(4566, "Port to listen on; 0 lets the system choose.")
+    data_dir: str = _setting(
+        "~/.lambent", "Where everything durable lives: metadata, code, logs, keys."
+    )
+    region: str = _setting("us-east-1", "Region of requests that do not name one.")
+    authentication: str = _setting(
+        "strict",
+        "strict: every request must carry a valid signature. any: accept whatever credentials a "
+        "request brings (a 12-digit access key is the account); for development only.",
+        ("strict", "any"),
+    )
+    isolation: str = _setting(
+        "namespaces",
+        "namespaces: every environment in its own sandbox. process: none at all; functions run as "
+        "plain processes of the server's user. Never chosen for you.",
+        ("namespaces", "process"),
+    )
+    account_concurrency: int = _setting(
+        1000, "Invocations of one account and region that may run at the same time."
+    )
+    environments: int = _setting(
+        1000, "Execution environments kept on this machine; the longest idle makes room."
+    )
+    cold_starts: int = _setting(8, "Environments that may be starting at the same time.")
+    prepared: int = _setting(2, "Sandboxes made ready ahead for each runtime in use.")
+    idle_seconds: float = _setting(600.0, "An environment unused for this long is taken down.")
+    freeze_seconds: float = _setting(
+        0.05, "An environment idle for this long is frozen until its next invocation."
+    )
+    init_seconds: float = _setting(10.0, "Longest initialisation of an environment (AWS: 10).")
+    payload_bytes: int = _setting(
+        6 * 1024 * 1024, "Largest synchronous request payload (AWS: 6 MiB)."
+    )
+    response_bytes: int = _setting(
+        6 * 1024 * 1024 + 100, "Largest response payload (AWS: 6 MiB + 100)."
+    )
+    zipped_bytes: int = _setting(
+        50 * 1024 * 1024, "Largest code archive in a request (AWS: 50 MiB)."
+    )
+    unzipped_bytes: int = _setting(
+        250 * 1024 * 1024, "Largest unpacked code with its layers (AWS: 250 MiB)."
+    )
+    code_storage_bytes: int = _setting(
+        300 * 1024**3, "Code an account may store in a region (AWS: 300 GiB)."
+    )
+    log_group_bytes: int = _setting(
+        64 * 1024 * 1024, "Disk one log group may use; the oldest events go first."
+    )
+    log_rate_bytes: int = _setting(
+        8 * 1024 * 1024, "Bytes a second one environment may write to its log; then it waits."
+    )
+    drain_seconds: float = _setting(
+        5.0, "How long requests in progress may take when the server stops."
+    )
+
+    @property
+    def data_path(self) -> Path:
+        """The data directory, resolved."""
+        return Path(self.data_dir).expanduser().resolve()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of the settings table."""
+
+    name: str
+    kind: type
+    default: Any
+    text: str
+    choices: tuple[str, ...]
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return f"LAMBENT_{self.name.upper()}"
+
+    @property
+    def flag(self) -> str:
+        """Its command-line flag."""
+        return "--" + self.name.replace("_", "-")
+
+
+def entries() -> list[Entry]:
+    """The settings table."""
+    return [
+        Entry(
+            each.name,
+            type(each.default),
+            each.default,
+            each.metadata["text"],
+            each.metadata["choices"],
+        )
+        for each in fields(Settings)
+    ]
+
+
+def _read(entry: Entry, value: Any, source: str) -> Any:
+    try:
+        if entry.kind is float and isinstance(value, int | str):
+            value = float(value)
+        elif entry.kind is int and isinstance(value, str):
+            value = int(value)
+    except ValueError:
+        raise StartError(f"{source}: {entry.name} must be a number, not {value!r}") from None
+    if not isinstance(value, entry.kind) or isinstance(value, bool):
+        raise StartError(f"{source}: {entry.name} must be {entry.kind.__name__}, not {value!r}")
+    if entry.choices and value not in entry.choices:
+        raise StartError(f"{source}: {entry.name} must be one of {', '.join(entry.choices)}")
+    if isinstance(value, int | float) and value < 0:
+        raise StartError(f"{source}: {entry.name} cannot be negative")
+    return value
+
+
+def load(
+    flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None = None
+) -> Settings:
+    """The settings in force; raises StartError for an unknown name or an impossible value."""
+    table = {entry.name: entry for entry in entries()}
+    values: dict[str, Any] = {}
+
+    def take(name: str, value: Any, source: str) -> None:
+        if name not in table:
+            raise StartError(f"{source}: there is no setting {name!r}")
+        values[name] = _read(table[name], value, source)
+
+    variables = {entry.variable: entry.name for entry in table.values()}
+    from_environment = {
+        variables[key]: value for key, value in environment.items() if key in variables
+    }
+    directory = flags.get("data_dir") or from_environment.get("data_dir") or Settings().data_dir
+    path = file or Path(str(directory)).expanduser() / "lambent.toml"
+    if file is not None or path.exists():
+        try:
+            document = tomllib.loads(path.read_text())
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise StartError(f"{path}: {error}") from error
+        for name, value in document.items():
+            take(name, value, str(path))
+    for name, value in from_environment.items():
+        take(name, value, table[name].variable)
+    for name, value in flags.items():
+        if value is not None:
+            take(name, value, table[name].flag if name in table else name)
+    return Settings(**values)
+
+
+def from_process(flags: Mapping[str, Any], file: Path | None = None) -> Settings:
+    """The settings for this process."""
+    return load(flags, os.environ, file)

@@ -1,0 +1,143 @@
+"""The one error tree.
+
+    LambentError
+    ├── StartError                     the server cannot start; the message says what to do
+    └── ServiceError                   an AWS error: code, HTTP status, message, extra members
+        ├── ResourceNotFound           404
+        ├── ResourceConflict           409
+        ├── InvalidParameterValue      400
+        ├── InvalidRequestContent      400
+        ├── ValidationFailed           400  (AWS: ValidationException)
+        ├── SerializationFailed        400  (AWS: SerializationException)
+        ├── PreconditionFailed         412
+        ├── RequestTooLarge            413
+        ├── TooManyRequests            429
+        ├── CodeStorageExceeded        400
+        ├── AccessDenied               403
+        ├── UnknownOperation           404
+        └── ServiceFailure             500  (AWS: ServiceException)
+
+Codes, statuses and texts are AWS's; ``OperationNotOffered`` is the one of our own, a modelled
+InvalidParameterValueException that names what this version does not do.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class LambentError(Exception):
+    """Anything Lambent itself says went wrong."""
+
+
+class StartError(LambentError):
+    """The server cannot start."""
+
+
+class ServiceError(LambentError):
+    """An error a client sees."""
+
+    code: ClassVar[str] = "ServiceException"
+    status: ClassVar[int] = 500
+    default: ClassVar[str] = "An internal error occurred."
+
+    def __init__(self, message: str | None = None, **extra: Any) -> None:
+        self.message = self.default if message is None else message
+        self.extra = extra
+        super().__init__(self.message)
+
+
+class ServiceFailure(ServiceError):
+    """The server's own fault; the cause is in its log, not in the answer."""
+
+
+class ResourceNotFound(ServiceError):
+    code = "ResourceNotFoundException"
+    status = 404
+    default = "The resource you requested does not exist."
+
+
+class ResourceConflict(ServiceError):
+    code = "ResourceConflictException"
+    status = 409
+    default = "The resource already exists, or another operation is in progress."
+
+
+class InvalidParameterValue(ServiceError):
+    code = "InvalidParameterValueException"
+    status = 400
+    default = "One of the parameters in the request is not valid."
+
+
+class OperationNotOffered(InvalidParameterValue):
+    """An operation or parameter of the model that this version does not offer."""
+
+
+class InvalidRequestContent(ServiceError):
+    code = "InvalidRequestContentException"
+    status = 400
+    default = "The request body could not be parsed as JSON."
+
+
+class ValidationFailed(ServiceError):
+    code = "ValidationException"
+    status = 400
+
+
+class SerializationFailed(ServiceError):
+    code = "SerializationException"
+    status = 400
+
+
+class PreconditionFailed(ServiceError):
+    code = "PreconditionFailedException"
+    status = 412
+    default = (
+        "The Revision Id provided does not match the latest Revision Id. Call the "
+        "GetFunction/GetAlias API to retrieve the latest Revision Id"
+    )
+
+
+class RequestTooLarge(ServiceError):
+    code = "RequestTooLargeException"
+    status = 413
+    default = "Request must be smaller than 6291456 bytes for the InvokeFunction operation"
+
+
+class RequestEntityTooLarge(ServiceError):
+    code = "RequestEntityTooLargeException"
+    status = 413
+
+
+class TooManyRequests(ServiceError):
+    code = "TooManyRequestsException"
+    status = 429
+    default = "Rate Exceeded."
+
+
+class CodeStorageExceeded(ServiceError):
+    code = "CodeStorageExceededException"
+    status = 400
+
+
+class AccessDenied(ServiceError):
+    code = "AccessDeniedException"
+    status = 403
+
+
+class UnrecognizedClient(ServiceError):
+    code = "UnrecognizedClientException"
+    status = 403
+    default = "The security token included in the request is invalid."
+
+
+class MissingAuthentication(ServiceError):
+    code = "MissingAuthenticationTokenException"
+    status = 403
+    default = "Missing Authentication Token"
+
+
+class UnknownOperation(ServiceError):
+    code = "UnknownOperationException"
+    status = 404
+    default = "Unable to determine service/operation name to be authorized"

@@ -1,0 +1,1 @@
+"""The domain: functions, their versions, their code."""

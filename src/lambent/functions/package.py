@@ -1,0 +1,271 @@
+"""Code archives: checking and unpacking them without trusting them.
+
+An archive is hostile.  Nothing in it may land outside its folder, overwrite what is there, be
+anything but a file, a folder or a link that stays inside, carry set-uid bits, or grow past the
+limit it declared.  Unpacked trees are named by the archive's digest and shared, read-only, by
+every environment that needs them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import io
+import os
+import shutil
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from lambent.errors import InvalidParameterValue
+
+_ENTRIES = 100_000
+_CHUNK = 256 * 1024
+_NAME_BYTES = 255
+_PATH_BYTES = 4000
+_LINK_BYTES = 4096
+UNREADABLE = "Could not unzip uploaded file. Please check your file, then try to upload again."
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """An archive that has been checked: digest (hex), AWS's CodeSha256, sizes in bytes."""
+
+    digest: str
+    sha256: str
+    size: int
+    unpacked: int
+
+
+def code_sha256(digest: str) -> str:
+    """A hex digest as AWS shows it."""
+    return base64.b64encode(bytes.fromhex(digest)).decode()
+
+
+def digest_of(data: bytes) -> str:
+    """The hex SHA-256 of an archive."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _segments(info: zipfile.ZipInfo) -> tuple[str, ...]:
+    """The path of an entry, safe to join below a folder; raises InvalidParameterValue."""
+    name = info.filename
+    try:
+        encoded = name.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InvalidParameterValue(f"{UNREADABLE} (an entry's name is not UTF-8)") from None
+    parts = name.rstrip("/").split("/")
+    unsafe = (
+        not name
+        or name.startswith("/")
+        or "\0" in name
+        or "\\" in name
+        or len(encoded) > _PATH_BYTES
+        or any(part == ".." or len(part.encode()) > _NAME_BYTES for part in parts)
+    )
+    if unsafe:
+        raise InvalidParameterValue(f"{UNREADABLE} (unsafe path: {name[:100]!r})")
+    return tuple(part for part in parts if part not in ("", "."))
+
+
+def _kind(info: zipfile.ZipInfo) -> int:
+    mode = info.external_attr >> 16
+    kind = stat.S_IFMT(mode)
+    if info.is_dir():
+        return stat.S_IFDIR
+    if kind in (0, stat.S_IFREG):
+        return stat.S_IFREG
+    if kind == stat.S_IFLNK:
+        return stat.S_IFLNK
+    raise InvalidParameterValue(
+        f"{UNREADABLE} (not a file, folder or link: {info.filename[:100]!r})"
+    )
+
+
+def _permissions(info: zipfile.ZipInfo, default: int) -> int:
+    """An entry's own mode without set-uid, set-gid and sticky bits."""
+    mode = (info.external_attr >> 16) & 0o777
+    return mode or default
+
+
+def _stays_inside(segments: tuple[str, ...], target: str) -> bool:
+    depth = len(segments) - 1
+    if target.startswith("/"):
+        return False
+    for part in target.split("/"):
+        if part == "..":
+            depth -= 1
+        elif part not in ("", "."):
+            depth += 1
+        if depth < 0:
+            return False
+    return True
+
+
+def _check(archive: zipfile.ZipFile, limit: int) -> int:
+    """Check every entry's declaration; returns the unpacked size in bytes."""
+    entries = archive.infolist()
+    if len(entries) > _ENTRIES:
+        raise InvalidParameterValue(f"{UNREADABLE} (more than {_ENTRIES} entries)")
+    total = sum(info.file_size for info in entries)
+    if total > limit:
+        raise InvalidParameterValue(f"Unzipped size must be smaller than {limit} bytes")
+    kinds: dict[tuple[str, ...], int] = {}
+    for info in entries:
+        segments, kind = _segments(info), _kind(info)
+        if info.flag_bits & 0x1:
+            raise InvalidParameterValue(f"{UNREADABLE} (encrypted: {info.filename[:100]!r})")
+        known = kinds.get(segments)
+        if known is not None and not known == kind == stat.S_IFDIR:
+            raise InvalidParameterValue(f"{UNREADABLE} (duplicate: {info.filename[:100]!r})")
+        kinds[segments] = kind
+    for segments in kinds:
+        for length in range(1, len(segments)):
+            if kinds.get(segments[:length], stat.S_IFDIR) != stat.S_IFDIR:
+                name = "/".join(segments)
+                raise InvalidParameterValue(f"{UNREADABLE} (inside a file or link: {name[:100]!r})")
+    return total
+
+
+@contextlib.contextmanager
+def _opened(file: IO[bytes]) -> Iterator[zipfile.ZipFile]:
+    """The archive; whatever zipfile finds wrong with it is the client's fault."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            yield archive
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
+        raise InvalidParameterValue(UNREADABLE) from error
+
+
+def inspect(data: bytes, limit: int) -> Package:
+    """Check an archive held in memory; raises InvalidParameterValue."""
+    digest = digest_of(data)
+    with _opened(io.BytesIO(data)) as archive:
+        unpacked = _check(archive, limit)
+    return Package(digest, code_sha256(digest), len(data), unpacked)
+
+
+def unpack(source: IO[bytes], target: Path, limit: int) -> None:
+    """Check an archive and unpack it into a new folder; raises InvalidParameterValue.
+
+    The folder appears whole or not at all.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(dir=target.parent, prefix=".unpacking-"))
+    try:
+        with _opened(source) as archive:
+            _check(archive, limit)
+            _extract(archive, work, limit)
+        work.chmod(0o755)
+        try:
+            work.rename(target)
+        except OSError:
+            if not target.exists():
+                raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _extract(archive: zipfile.ZipFile, root: Path, limit: int) -> None:
+    """Files first, then links, then the modes of folders (which may forbid writing)."""
+    links: list[tuple[Path, str]] = []
+    modes: list[tuple[Path, int]] = []
+    left = limit
+    for info in archive.infolist():
+        segments = _segments(info)
+        path = root.joinpath(*segments)
+        kind = _kind(info)
+        if kind == stat.S_IFDIR:
+            path.mkdir(parents=True, exist_ok=True, mode=0o755)
+            modes.append((path, _permissions(info, 0o755)))
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        if kind == stat.S_IFLNK:
+            links.append((path, _link_target(archive, info, segments)))
+            continue
+        left = _write_file(archive, info, path, left)
+    for path, target in links:
+        os.symlink(target, path)
+    for path, mode in reversed(modes):
+        path.chmod(mode)
+
+
+def _link_target(archive: zipfile.ZipFile, info: zipfile.ZipInfo, segments: tuple[str, ...]) -> str:
+    with archive.open(info) as content:
+        raw = content.read(_LINK_BYTES + 1)
+    target = raw.decode("utf-8", "surrogateescape")
+    if not raw or len(raw) > _LINK_BYTES or b"\0" in raw or not _stays_inside(segments, target):
+        raise InvalidParameterValue(f"{UNREADABLE} (link leads outside: {info.filename[:100]!r})")
+    return target
+
+
+def _write_file(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, left: int) -> int:
+    """Write one file, trusting neither its declared size nor its mode; returns bytes left."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with archive.open(info) as content, os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+        while chunk := content.read(_CHUNK):
+            left -= len(chunk)
+            if left < 0:
+                raise InvalidParameterValue("Unzipped size is larger than the archive declares")
+            file.write(chunk)
+        os.fchmod(file.fileno(), _permissions(info, 0o644))
+    return left
+
+
+class CodeCache:
+    """Unpacked trees by digest; made again from the archive whenever one is missing."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._making: dict[str, asyncio.Future[None]] = {}
+
+    def open(self) -> None:
+        """Clear what an interrupted unpacking left, and everything after a crash of the machine.
+
+        Trees are not fsynced: they are trusted only within the boot that made them.
+        """
+        self._root.mkdir(parents=True, exist_ok=True)
+        marker = self._root / "boot"
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+        same = marker.exists() and marker.read_text() == boot
+        for entry in self._root.iterdir():
+            if entry.is_dir() and (not same or entry.name.startswith(".")):
+                shutil.rmtree(entry, ignore_errors=True)
+        marker.write_text(boot)
+
+    def path(self, digest: str) -> Path:
+        """Where the tree is, once ``ensure`` has returned."""
+        return self._root / digest
+
+    async def ensure(self, digest: str, archive: Path, limit: int) -> Path:
+        """The unpacked tree, made now if need be; raises InvalidParameterValue."""
+        target = self.path(digest)
+        if target.exists():
+            return target
+        making = self._making.get(digest)
+        if making is None:
+            making = asyncio.ensure_future(asyncio.to_thread(self._unpack, archive, target, limit))
+            self._making[digest] = making
+            making.add_done_callback(lambda done: self._making.pop(digest, None))
+        await asyncio.shield(making)
+        return target
+
+    @staticmethod
+    def _unpack(archive: Path, target: Path, limit: int) -> None:
+        with archive.open("rb") as file:
+            unpack(file, target, limit)
+
+    def remove(self, digest: str) -> None:
+        """Forget a tree."""
+        shutil.rmtree(self.path(digest), ignore_errors=True)
+
+    def digests(self) -> list[str]:
+        """The digests of all trees."""
+        return [entry.name for entry in self._root.iterdir() if entry.is_dir()]

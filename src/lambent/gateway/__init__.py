@@ -1,0 +1,1 @@
+"""The edge: one port, and behind it the right service for every request."""

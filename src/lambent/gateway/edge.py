@@ -1,0 +1,145 @@
+"""The edge port: reads a request, finds out who asks which service, and answers.
+
+A request's signing scope names its service.  Paths below ``/_lambent/`` are Lambent's own:
+``health`` (open), ``runtimes`` (signed) and ``code/DIGEST`` (presigned).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Callable
+
+from lambent import ids
+from lambent.api.context import Context
+from lambent.api.service import Service
+from lambent.aws.parse import parse_query
+from lambent.aws.serialize import WireResponse
+from lambent.blobs.base import Blobs
+from lambent.errors import AccessDenied, RequestEntityTooLarge, ServiceError
+from lambent.http import BodyTooLarge, ClientGone, Exchange
+from lambent.iam.authenticate import Authenticator, Principal
+
+_log = logging.getLogger(__name__)
+
+# Largest request AWS takes for any Lambda operation: CreateFunction with a 50 MB archive in base64.
+REQUEST_BYTES = 70_167_211
+_CODE = re.compile(r"/_lambent/code/([0-9a-f]{64})")
+_PIECE = 256 * 1024
+
+
+class Edge:
+    """The application behind the public port."""
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        services: dict[str, Service],
+        blobs: Blobs,
+        runtimes: Callable[[], list[str]],
+    ) -> None:
+        self._authenticator = authenticator
+        self._services = services
+        self._blobs = blobs
+        self._runtimes = runtimes
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.endpoint = ""
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Handle a request in a task of its own."""
+        task = asyncio.ensure_future(self._handle(exchange))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _handle(self, exchange: Exchange) -> None:
+        request_id = ids.uuid()
+        try:
+            if exchange.path == "/_lambent/health":
+                self._send_json(exchange, {"status": "ok"})
+                return
+            try:
+                body = await exchange.read(REQUEST_BYTES)
+            except BodyTooLarge:
+                error = RequestEntityTooLarge(
+                    f"Request must be smaller than {REQUEST_BYTES} bytes for the "
+                    "CreateFunction operation"
+                )
+                self._send(exchange, self._service("lambda").refuse(error), request_id)
+                return
+            query = parse_query(exchange.query)
+            try:
+                principal = self._authenticator.authenticate(
+                    exchange.method, exchange.path, exchange.query, query, exchange.headers, body
+                )
+                if exchange.path.startswith("/_lambent/"):
+                    await self._own(exchange, principal)
+                    return
+                service = self._service(principal.service)
+            except ServiceError as refused:
+                self._send(exchange, self._service("lambda").refuse(refused), request_id)
+                return
+            host = exchange.headers.get("host")
+            endpoint = f"http://{host}" if host else self.endpoint
+            context = Context(principal, request_id, endpoint, exchange.headers)
+            response = await service.call(context, exchange.method, exchange.path, query, body)
+            self._send(exchange, response, request_id)
+        except ClientGone:
+            exchange.abort()
+        except Exception:
+            _log.exception("a request failed at the edge")
+            exchange.abort()
+
+    def _service(self, name: str) -> Service:
+        service = self._services.get(name)
+        if service is None:
+            raise AccessDenied(
+                f"The service {name[:64]} is not offered by this version of Lambent."
+            )
+        return service
+
+    @staticmethod
+    def _send(exchange: Exchange, response: WireResponse, request_id: str) -> None:
+        headers = response.headers
+        for name, _ in headers:
+            if name == "x-amzn-RequestId":
+                break
+        else:
+            headers.append(("x-amzn-RequestId", request_id))
+        exchange.respond(response.status, headers, response.body)
+
+    @staticmethod
+    def _send_json(exchange: Exchange, document: object, status: int = 200) -> None:
+        body = json.dumps(document).encode()
+        exchange.respond(status, [("Content-Type", "application/json")], body)
+
+    # -- Lambent's own paths --------------------------------------------------------------
+
+    async def _own(self, exchange: Exchange, principal: Principal) -> None:
+        if exchange.path == "/_lambent/runtimes":
+            self._send_json(exchange, {"runtimes": self._runtimes()})
+            return
+        found = _CODE.fullmatch(exchange.path)
+        if found is not None and principal.service == "lambda-code":
+            await self._code(exchange, found[1])
+            return
+        self._send_json(exchange, {"message": "Not Found"}, 404)
+
+    async def _code(self, exchange: Exchange, digest: str) -> None:
+        try:
+            path = await self._blobs.local(digest)
+        except FileNotFoundError:
+            self._send_json(exchange, {"message": "Not Found"}, 404)
+            return
+        with path.open("rb") as file:
+            exchange.start(200, [("Content-Type", "application/zip")], path.stat().st_size)
+            while piece := await asyncio.to_thread(file.read, _PIECE):
+                await exchange.write(piece)
+            exchange.end()
+
+    async def close(self) -> None:
+        """Let go of requests still being handled."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

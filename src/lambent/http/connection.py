@@ -1,0 +1,322 @@
+"""One client connection: bytes in, exchanges out, bytes back in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import httptools
+
+from lambent.http.exchange import Exchange
+from lambent.http.flow import FlowControl
+
+if TYPE_CHECKING:
+    from lambent.http.server import HttpServer
+
+_log = logging.getLogger(__name__)
+
+_NAMES: dict[bytes, str] = {}
+_NAMES_KEPT = 512
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """Bounds on one connection: bytes and seconds; a time of 0 means unlimited."""
+
+    target_bytes: int = 16 * 1024
+    header_bytes: int = 64 * 1024
+    header_count: int = 128
+    pipelined: int = 32
+    head_seconds: float = 20.0
+    body_seconds: float = 60.0
+    idle_seconds: float = 75.0
+    discard_bytes: int = 128 * 1024 * 1024
+    connections: int = 10_000
+
+
+class _Refused(Exception):
+    """The head breaks a limit: the status to answer with."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+def _name(raw: bytes) -> str:
+    known = _NAMES.get(raw)
+    if known is None:
+        known = raw.decode("latin-1").lower()
+        if len(_NAMES) < _NAMES_KEPT:
+            _NAMES[raw] = known
+    return known
+
+
+class Connection(asyncio.Protocol):
+    """Parses requests, hands them to the application one at a time, and writes responses."""
+
+    def __init__(self, server: HttpServer, application: Callable[[Exchange], None]) -> None:
+        self._server = server
+        self._limits = server.limits
+        self._application = application
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport
+        self._flow: FlowControl
+        self._queue: deque[Exchange] = deque()
+        self._current: Exchange | None = None
+        self._receiving: Exchange | None = None
+        self._corked = b""
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiting_since = 0.0
+        self._began = 0.0
+        self._target = b""
+        self._pairs: list[tuple[str, str]] = []
+        self._head_bytes = 0
+        self._in_head = False
+        self._discarded = 0
+        self.closed = False
+        self.draining = False
+        self.peer = ""
+
+    # -- transport ------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        self._transport = transport  # type: ignore[assignment]
+        self._flow = FlowControl(self._transport)
+        peer = transport.get_extra_info("peername")
+        self.peer = peer[0] if isinstance(peer, tuple) else ""
+        self._server.connections.add(self)
+        if len(self._server.connections) > self._limits.connections:
+            self._server.count_rejected()
+            self._transport.abort()
+            return
+        self._waiting_since = self._server.now()
+        self._watch()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.closed = True
+        self._server.connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._flow.lost()
+        for exchange in (self._receiving, self._current, *self._queue):
+            if exchange is not None:
+                exchange.lost()
+        self._queue.clear()
+
+    def data_received(self, data: bytes) -> None:
+        if self._receiving is not None and self._receiving.discarding:
+            self._discarded += len(data)
+            if self._discarded > self._limits.discard_bytes:
+                self.abort()
+                return
+        self._waiting_since = self._server.now()
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._reject(400)
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            if isinstance(cause, _Refused):
+                self._reject(cause.status)
+            else:
+                _log.exception("a request could not be handled", exc_info=cause)
+                self._reject(500)
+        except httptools.HttpParserError:
+            self._reject(400)
+
+    def eof_received(self) -> None:
+        return None
+
+    def pause_writing(self) -> None:
+        self._flow.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._flow.resume_writing()
+
+    # -- parser ---------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._target = b""
+        self._pairs = []
+        self._head_bytes = 0
+        self._in_head = True
+        self._began = self._server.now()
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+        if len(self._target) > self._limits.target_bytes:
+            raise _Refused(414)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_bytes += len(name) + len(value)
+        if not self._in_head:
+            if self._head_bytes <= self._limits.header_bytes and self._receiving is not None:
+                self._receiving.trailers[_name(name)] = value.decode("latin-1")
+            return
+        pairs = self._pairs
+        if self._head_bytes > self._limits.header_bytes or len(pairs) >= self._limits.header_count:
+            raise _Refused(431)
+        pairs.append((_name(name), value.decode("latin-1")))
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        pairs = self._pairs
+        headers = dict(pairs)
+        if len(headers) != len(pairs):
+            headers = _joined(pairs)
+        if "content-length" in headers and not headers["content-length"].isdecimal():
+            raise _Refused(400)
+        exchange = Exchange(
+            self,
+            self._parser.get_method().decode("latin-1"),
+            self._target.decode("latin-1"),
+            pairs,
+            headers,
+            self._parser.should_keep_alive(),
+        )
+        self._receiving = exchange
+        if self._current is None:
+            self._current = exchange
+            self._application(exchange)
+        else:
+            self._queue.append(exchange)
+            if len(self._queue) >= self._limits.pipelined:
+                self.pause_reading()
+
+    def on_body(self, body: bytes) -> None:
+        if self._receiving is not None:
+            self._receiving.feed(body)
+
+    def on_message_complete(self) -> None:
+        exchange = self._receiving
+        self._receiving = None
+        if exchange is not None:
+            exchange.complete()
+            if exchange.discarding:
+                self.close()
+
+    # -- for exchanges --------------------------------------------------------------------
+
+    @property
+    def has_next(self) -> bool:
+        """Whether another request waits behind the current one."""
+        return bool(self._queue)
+
+    def write(self, data: bytes, cork: bool = False) -> None:
+        """Send bytes, after what was corked; corked bytes wait for the next write."""
+        if self.closed:
+            return
+        if self._corked:
+            data = self._corked + data
+            self._corked = b""
+        if cork:
+            self._corked = data
+        else:
+            self._transport.write(data)
+
+    async def drained(self) -> None:
+        """Wait until the client has read enough."""
+        await self._flow.drained()
+
+    def pause_reading(self) -> None:
+        """Stop taking bytes from the client."""
+        self._flow.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take bytes again."""
+        self._flow.resume_reading()
+
+    def finished(self, exchange: Exchange) -> None:
+        """The response has been written: on to the next request, or the end."""
+        if not exchange.keep_alive:
+            if exchange.is_complete or self.closed:
+                self.close()
+            else:
+                # Let the client finish sending: closing now could destroy the answer on its way.
+                exchange.discarding = True
+                self._flow.resume_reading()
+            return
+        self._waiting_since = self._server.now()
+        self._current = None
+        if self._queue:
+            self._current = self._queue.popleft()
+            self._flow.resume_reading()
+            self._application(self._current)
+        elif self.draining:
+            self.close()
+
+    def close(self) -> None:
+        """Close once everything written has gone out."""
+        if not self.closed:
+            if self._corked:
+                self.write(b"")
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Break the connection at once."""
+        if not self.closed:
+            self._transport.abort()
+
+    def drain(self) -> None:
+        """Finish the request at hand, then close."""
+        self.draining = True
+        if self._current is None:
+            self.close()
+
+    def _reject(self, status: int) -> None:
+        if self._current is not None and self._current.started:
+            self.abort()
+            return
+        self._server.count_rejected()
+        self.write(
+            b"HTTP/1.1 %d Refused\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status
+        )
+        self.close()
+
+    # -- slow clients ---------------------------------------------------------------------
+
+    def _allowed(self) -> float:
+        """Seconds the client may stay silent in the present state; 0 for ever."""
+        if self._receiving is not None:
+            return self._limits.body_seconds
+        if self._in_head:
+            return self._limits.head_seconds
+        return 0.0 if self._current is not None else self._limits.idle_seconds
+
+    def _watch(self) -> None:
+        """Look at the clock now and then rather than arm a timer per read."""
+        shortest = min(
+            self._limits.head_seconds, self._limits.body_seconds, self._limits.idle_seconds
+        )
+        if shortest > 0:
+            self._timer = asyncio.get_running_loop().call_later(shortest / 4, self._look)
+
+    def _look(self) -> None:
+        if self.closed:
+            return
+        allowed = self._allowed()
+        # A head must be in within its time as a whole; a body must only keep coming.
+        since = self._began if self._in_head else self._waiting_since
+        if allowed and self._server.now() - since > allowed:
+            if self._in_head or self._receiving is not None:
+                self._reject(408)
+            else:
+                self.close()
+            return
+        self._watch()
+
+
+def _joined(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in pairs:
+        if name in headers and name == "content-length" and headers[name] != value:
+            raise _Refused(400)
+        if name in headers and name != "content-length":
+            value = f"{headers[name]}, {value}"
+        headers[name] = value
+    return headers

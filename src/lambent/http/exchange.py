@@ -1,0 +1,270 @@
+"""One request and its response."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lambent.http.connection import Connection
+
+HeaderList = Iterable[tuple[str, str]]
+
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+STATUS_LINES = {
+    status: f"HTTP/1.1 {status} {reason}\r\n".encode() for status, reason in _REASONS.items()
+}
+# Bytes of a body kept here before the client is made to wait.
+HIGH_WATER = 256 * 1024
+
+
+class BodyTooLarge(Exception):
+    """The request's body is longer than the reader allows."""
+
+
+class ClientGone(Exception):
+    """The client hung up before its request or its response was complete."""
+
+
+def _clean(value: str) -> str:
+    """A header value that cannot end its line."""
+    return value.replace("\r", " ").replace("\n", " ") if "\r" in value or "\n" in value else value
+
+
+class Exchange:
+    """What an application sees of one request, and how it answers.
+
+    method, target (raw, as sent), path and query (split, still percent-encoded), headers
+    (lower-case name → value, repeated ones joined by ", ").  Exactly one of ``respond`` and
+    ``start`` … ``end`` must be called, once.
+    """
+
+    __slots__ = (
+        "_body",
+        "_bytes",
+        "_chunked_out",
+        "_collector",
+        "_complete",
+        "_connection",
+        "_continue",
+        "_limit",
+        "_waiter",
+        "discarding",
+        "finished",
+        "header_pairs",
+        "headers",
+        "keep_alive",
+        "method",
+        "path",
+        "query",
+        "started",
+        "target",
+        "trailers",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        method: str,
+        target: str,
+        header_pairs: list[tuple[str, str]],
+        headers: dict[str, str],
+        keep_alive: bool,
+    ) -> None:
+        self._connection = connection
+        self.method = method
+        self.target = target
+        self.path, _, self.query = target.partition("?")
+        self.header_pairs = header_pairs
+        self.headers = headers
+        self.keep_alive = keep_alive
+        self.trailers: dict[str, str] = {}
+        self.started = False
+        self.finished = False
+        self.discarding = False
+        self._body: list[bytes] = []
+        self._bytes = 0
+        self._limit = -1
+        self._complete = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._collector: Callable[[bytes | None], None] | None = None
+        self._continue = headers.get("expect", "").lower() == "100-continue"
+        self._chunked_out = False
+
+    # -- the request's body ---------------------------------------------------------------
+
+    @property
+    def peer(self) -> str:
+        """The client's address, "" for a socket without one."""
+        return self._connection.peer
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client has hung up."""
+        return self._connection.closed
+
+    @property
+    def pipelined(self) -> bool:
+        """Whether the client has already sent its next request."""
+        return self._connection.has_next
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body; raises BodyTooLarge past limit bytes, ClientGone if it never ends."""
+        self._admit(limit)
+        while not self._complete:
+            await self._more()
+            if self._bytes > limit:
+                raise BodyTooLarge
+        return self._take()
+
+    def collect(self, limit: int, done: Callable[[bytes | None], None]) -> None:
+        """Call done with the whole body, synchronously if it is in; with None past limit bytes."""
+        try:
+            self._admit(limit)
+        except BodyTooLarge:
+            done(None)
+            return
+        if self._complete:
+            done(self._take())
+        else:
+            self._limit = limit
+            self._collector = done
+            self._connection.resume_reading()
+
+    async def chunks(self, limit: int) -> AsyncIterator[bytes]:
+        """The body in pieces as they arrive, the client held back while they are not taken."""
+        self._admit(limit)
+        total = 0
+        while True:
+            if self._bytes:
+                total += self._bytes
+                if total > limit:
+                    raise BodyTooLarge
+                yield self._take()
+            elif self._complete:
+                return
+            else:
+                await self._more()
+
+    def _admit(self, limit: int) -> None:
+        declared = self.headers.get("content-length")
+        if self._bytes > limit or (declared is not None and int(declared) > limit):
+            raise BodyTooLarge
+        if self._continue and not self._complete:
+            self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._continue = False
+
+    async def _more(self) -> None:
+        if self._connection.closed:
+            raise ClientGone
+        self._waiter = asyncio.get_running_loop().create_future()
+        self._connection.resume_reading()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _take(self) -> bytes:
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body = []
+        self._bytes = 0
+        return body
+
+    # Called by the connection.
+
+    def feed(self, data: bytes) -> None:
+        """More of the body has arrived."""
+        if self.discarding:
+            return
+        self._body.append(data)
+        self._bytes += len(data)
+        if self._collector is not None and self._bytes > self._limit:
+            collector, self._collector = self._collector, None
+            collector(None)
+        elif self._bytes > HIGH_WATER and self._collector is None and self._waiter is None:
+            self._connection.pause_reading()
+        self._wake()
+
+    def complete(self) -> None:
+        """The body has ended."""
+        self._complete = True
+        if self._collector is not None:
+            collector, self._collector = self._collector, None
+            collector(self._take())
+        self._wake()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the request is wholly in."""
+        return self._complete
+
+    def lost(self) -> None:
+        """The client is gone."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(ClientGone())
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # -- the response ---------------------------------------------------------------------
+
+    def respond(
+        self, status: int, headers: HeaderList = (), body: bytes = b"", cork: bool = False
+    ) -> None:
+        """Answer in one piece; ``cork`` lets the connection send it with its next response."""
+        head = self._head(status, headers)
+        if status != 204 and status != 304 and status >= 200:
+            head.append(b"Content-Length: %d\r\n" % len(body))
+        head.append(b"\r\n")
+        if self.method != "HEAD" and body:
+            head.append(body)
+        self.started = self.finished = True
+        self._connection.write(b"".join(head), cork)
+        self._connection.finished(self)
+
+    def start(self, status: int, headers: HeaderList = (), length: int | None = None) -> None:
+        """Begin a response that follows in pieces; chunked unless its length is given."""
+        head = self._head(status, headers)
+        self._chunked_out = length is None
+        if length is None:
+            head.append(b"Transfer-Encoding: chunked\r\n\r\n")
+        else:
+            head.append(b"Content-Length: %d\r\n\r\n" % length)
+        self.started = True
+        self._connection.write(b"".join(head))
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece, waiting while the client reads slowly; raises ClientGone."""
+        if self._connection.closed:
+            raise ClientGone
+        if data:
+            self._connection.write(
+                b"%x\r\n%b\r\n" % (len(data), data) if self._chunked_out else data
+            )
+        await self._connection.drained()
+
+    def end(self, trailers: HeaderList = ()) -> None:
+        """Finish a response begun with ``start``."""
+        if self._chunked_out:
+            lines = "".join(f"{name}: {_clean(value)}\r\n" for name, value in trailers)
+            self._connection.write(b"0\r\n%b\r\n" % lines.encode("latin-1", "replace"))
+        self.finished = True
+        self._connection.finished(self)
+
+    def abort(self) -> None:
+        """Give up in the middle: the client sees the connection break."""
+        self.finished = True
+        self._connection.abort()
+
+    def _head(self, status: int, headers: HeaderList) -> list[bytes]:
+        line = STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
+        head = [line]
+        for name, value in headers:
+            head.append(f"{name}: {_clean(value)}\r\n".encode("latin-1", "replace"))
+        if self._connection.draining or not self.keep_alive or not self._complete:
+            self.keep_alive = False
+            head.append(b"Connection: close\r\n")
+        return head

@@ -1,0 +1,68 @@
+"""A listening server: accepts connections, counts them, drains them at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+from lambent.http.connection import Connection, HttpLimits
+from lambent.http.exchange import Exchange
+
+Application = Callable[[Exchange], None]
+
+__all__ = ["Application", "HttpLimits", "HttpServer"]
+
+
+class HttpServer:
+    """Serves one application on one or more sockets."""
+
+    def __init__(self, application: Application, limits: HttpLimits | None = None) -> None:
+        self.limits = limits or HttpLimits()
+        self.connections: set[Connection] = set()
+        self.rejected = 0
+        self._application = application
+        self._servers: list[asyncio.Server] = []
+
+    def now(self) -> float:
+        """The loop's own monotonic seconds."""
+        return asyncio.get_running_loop().time()
+
+    def count_rejected(self) -> None:
+        """A request broke HTTP or a limit."""
+        self.rejected += 1
+
+    def connection(self) -> Connection:
+        """The protocol for one new connection."""
+        return Connection(self, self._application)
+
+    async def listen(self, host: str, port: int) -> int:
+        """Listen on a TCP address; returns the port (chosen by the system if 0)."""
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(
+            self.connection, host, port, backlog=1024, reuse_address=True
+        )
+        self._servers.append(server)
+        return int(server.sockets[0].getsockname()[1])
+
+    async def serve(self, listener: socket.socket) -> None:
+        """Accept from a socket that is listening already."""
+        loop = asyncio.get_running_loop()
+        self._servers.append(await loop.create_server(self.connection, sock=listener))
+
+    def stop_listening(self) -> None:
+        """Refuse new connections."""
+        for server in self._servers:
+            server.close()
+
+    async def close(self, grace: float = 0.0) -> None:
+        """Stop listening, let requests in progress finish for grace seconds, then cut the rest."""
+        self.stop_listening()
+        for connection in list(self.connections):
+            connection.drain()
+        deadline = self.now() + grace
+        while self.connections and self.now() < deadline:
+            await asyncio.sleep(0.01)
+        for connection in list(self.connections):
+            connection.abort()
+        await asyncio.sleep(0)

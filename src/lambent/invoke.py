@@ -1,0 +1,93 @@
+"""The path.  Every way to run a function goes through here:
+
+    resolve → admit → acquire → run → settle
+
+``Invoker.invoke`` resolves a name to one version and admits the request; the router carries it to
+a node; the node's ``LocalExecutor`` acquires an environment, runs the event and settles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lambent import ids
+from lambent.arn import function_arn
+from lambent.functions.catalog import Catalog
+from lambent.functions.types import FunctionVersion, Invocation, Outcome
+from lambent.pool.concurrency import Concurrency
+from lambent.pool.environment import InitFailed
+from lambent.pool.pool import Pool
+from lambent.router.base import Router
+
+
+@dataclass(frozen=True, slots=True)
+class InvokeRequest:
+    """What a caller asks: which function, with which event.
+
+    payload is JSON text; client_context is decoded JSON text.
+    """
+
+    account: str
+    region: str
+    name: str
+    qualifier: str | None
+    payload: bytes
+    client_context: str | None = None
+    trace_id: str | None = None
+    log_tail: bool = False
+
+
+class LocalExecutor:
+    """acquire → run → settle, on this node."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def run(self, invocation: Invocation) -> Outcome:
+        version = invocation.version
+        try:
+            lease = await self._pool.acquire(version, invocation.request_id)
+        except InitFailed as failed:
+            return Outcome(failed.result.payload, version.version, "Unhandled")
+        environment = lease.environment
+        try:
+            result, tail = await environment.run(invocation, lease.first, lease.spent)
+        finally:
+            self._pool.release(environment)
+        error = None if result.status == "success" else "Unhandled"
+        return Outcome(result.payload, version.version, error, tail)
+
+
+class Invoker:
+    """resolve → admit → dispatch."""
+
+    def __init__(self, catalog: Catalog, concurrency: Concurrency, router: Router) -> None:
+        self._catalog = catalog
+        self._concurrency = concurrency
+        self._router = router
+
+    async def resolve(
+        self, account: str, region: str, name: str, qualifier: str | None
+    ) -> FunctionVersion:
+        """The version a request means; raises ResourceNotFound."""
+        return await self._catalog.resolve(account, region, name, qualifier)
+
+    async def invoke(self, request: InvokeRequest) -> tuple[str, Outcome]:
+        """Run a function once and return the request's id and what became of it."""
+        account, region = request.account, request.region
+        version = await self._catalog.resolve(account, region, request.name, request.qualifier)
+        self._concurrency.admit(account, region)
+        try:
+            request_id = ids.uuid()
+            invocation = Invocation(
+                version=version,
+                request_id=request_id,
+                payload=request.payload,
+                invoked_arn=function_arn(region, account, version.name, request.qualifier),
+                client_context=request.client_context,
+                trace_id=request.trace_id,
+                log_tail=request.log_tail,
+            )
+            return request_id, await self._router.dispatch(invocation)
+        finally:
+            self._concurrency.leave(account, region)

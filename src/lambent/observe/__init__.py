@@ -1,0 +1,1 @@
+"""What Lambent and its functions say of themselves."""

@@ -1,0 +1,245 @@
+"""Function logs on disk: bounded, readable while written, surviving the server.
+
+A log group is a folder of segments; a segment is a file of JSON lines ``[ms, stream, message]``.
+Lines are collected in memory and written every FLUSH_SECONDS by a worker thread, so an invocation
+never waits for a disk; what was collected within that time is all that ``kill -9`` can cost.  When
+a group is over its size the oldest segment goes.  A full disk drops lines, counted, nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+_log = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 0.1
+SEGMENTS = 8
+MESSAGE_BYTES = 256 * 1024
+_PENDING_BYTES = 32 * 1024 * 1024
+_SEGMENT = re.compile(r"(\d{10})\.log")
+
+
+@dataclass(frozen=True, slots=True)
+class LogEvent:
+    """One line: when (ms since the epoch), from which stream, what, and its place in the group."""
+
+    timestamp: int
+    stream: str
+    message: str
+    segment: int
+    offset: int
+
+    @property
+    def event_id(self) -> str:
+        """Unique within the group and growing with time, as CloudWatch's is."""
+        return f"{self.segment:010d}{self.offset:020d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where reading goes on: a segment and a byte offset in it."""
+
+    segment: int = 0
+    offset: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.segment}:{self.offset}"
+
+    @classmethod
+    def parse(cls, text: str) -> Place:
+        """Read what str() wrote; raises ValueError."""
+        segment, _, offset = text.partition(":")
+        return cls(int(segment), int(offset))
+
+
+class _Group:
+    """A group's lines on their way to disk, and the segment being written."""
+
+    def __init__(self, folder: Path, maximum: int) -> None:
+        self.folder = folder
+        self.pending: list[str] = []
+        self._segment_bytes = max(4096, maximum // SEGMENTS)
+
+    def write(self, lines: list[str]) -> None:
+        """Append lines; runs in a thread."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        numbers = segments(self.folder)
+        number = numbers[-1] if numbers else 1
+        path = self.folder / f"{number:010d}.log"
+        if numbers and path.stat().st_size >= self._segment_bytes:
+            number += 1
+            path = self.folder / f"{number:010d}.log"
+            for old in numbers[: max(0, len(numbers) - SEGMENTS + 1)]:
+                (self.folder / f"{old:010d}.log").unlink(missing_ok=True)
+        data = "".join(lines).encode("utf-8", "backslashreplace")
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            before = os.fstat(descriptor).st_size
+            written = 0
+            try:
+                while written < len(data):
+                    written += os.write(descriptor, data[written:])
+            except OSError:
+                # No half line may stay: readers go by lines.
+                with contextlib.suppress(OSError):
+                    os.ftruncate(descriptor, before)
+                raise
+        finally:
+            os.close(descriptor)
+
+
+def segments(folder: Path) -> list[int]:
+    """The segments of a group, oldest first."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    return sorted(int(found[1]) for name in names if (found := _SEGMENT.fullmatch(name)))
+
+
+class LogStore:
+    """All log groups of all accounts."""
+
+    def __init__(self, root: Path, group_bytes: int) -> None:
+        self._root = root
+        self._group_bytes = group_bytes
+        self._groups: dict[tuple[str, str, str], _Group] = {}
+        self._dirty: dict[tuple[str, str, str], _Group] = {}
+        self._pending_bytes = 0
+        self._flusher: asyncio.TimerHandle | None = None
+        self._flushing: asyncio.Task[None] | None = None
+        self.dropped = 0
+
+    def folder(self, account: str, region: str, group: str) -> Path:
+        """Where a group lives."""
+        return self._root / account / region / quote(group, safe="")
+
+    def append(
+        self,
+        account: str,
+        region: str,
+        group: str,
+        stream: str,
+        timestamp: int,
+        messages: list[str],
+    ) -> None:
+        """Take lines of one stream; they are on disk within FLUSH_SECONDS."""
+        key = (account, region, group)
+        entry = self._groups.get(key)
+        if entry is None:
+            entry = self._groups[key] = _Group(self.folder(*key), self._group_bytes)
+        if self._pending_bytes > _PENDING_BYTES:
+            self.dropped += len(messages)
+            return
+        for message in messages:
+            line = json.dumps([timestamp, stream, message], ensure_ascii=False) + "\n"
+            self._pending_bytes += len(line)
+            entry.pending.append(line)
+        self._dirty[key] = entry
+        if self._flusher is None and self._flushing is None:
+            loop = asyncio.get_running_loop()
+            self._flusher = loop.call_later(FLUSH_SECONDS, self._start_flush)
+
+    def _start_flush(self) -> None:
+        self._flusher = None
+        self._flushing = asyncio.ensure_future(self._flush())
+
+    async def _flush(self) -> None:
+        try:
+            while self._dirty:
+                dirty, self._dirty = self._dirty, {}
+                batches = []
+                for entry in dirty.values():
+                    batches.append((entry, entry.pending))
+                    entry.pending = []
+                self._pending_bytes = 0
+                await asyncio.to_thread(self._write, batches)
+        finally:
+            self._flushing = None
+
+    def _write(self, batches: list[tuple[_Group, list[str]]]) -> None:
+        for entry, lines in batches:
+            try:
+                entry.write(lines)
+            except OSError as error:
+                if not self.dropped:
+                    _log.error("function logs cannot be written: %s", error)
+                self.dropped += len(lines)
+
+    async def flush(self) -> None:
+        """Put everything taken so far on disk."""
+        if self._flusher is not None:
+            self._flusher.cancel()
+            self._flusher = None
+        while self._flushing is not None or self._dirty:
+            if self._flushing is None:
+                self._start_flush()
+            assert self._flushing is not None
+            await asyncio.shield(self._flushing)
+
+    async def read(
+        self, account: str, region: str, group: str, place: Place, limit: int
+    ) -> tuple[list[LogEvent], Place]:
+        """Up to limit events from a place on, and the place after them."""
+        await self.flush()
+        return await asyncio.to_thread(
+            self._read, self.folder(account, region, group), place, limit
+        )
+
+    @staticmethod
+    def _read(folder: Path, place: Place, limit: int) -> tuple[list[LogEvent], Place]:
+        found: list[LogEvent] = []
+        for number in segments(folder):
+            if number < place.segment:
+                continue
+            offset = place.offset if number == place.segment else 0
+            for event in _lines(folder / f"{number:010d}.log", number, offset):
+                if len(found) >= limit:
+                    return found, Place(number, offset)
+                found.append(event)
+                offset = event.offset
+            place = Place(number, offset)
+        return found, place
+
+    async def groups(self, account: str, region: str) -> list[str]:
+        """The names of an account's groups in a region."""
+        await self.flush()
+        try:
+            return sorted(unquote(name) for name in os.listdir(self._root / account / region))
+        except FileNotFoundError:
+            return []
+
+    async def delete(self, account: str, region: str, group: str) -> None:
+        """Remove a group with its events."""
+        await self.flush()
+        self._groups.pop((account, region, group), None)
+        await asyncio.to_thread(shutil.rmtree, self.folder(account, region, group), True)
+
+
+def _lines(path: Path, number: int, offset: int) -> Iterator[LogEvent]:
+    """The events of a segment from a byte offset on; each carries the offset after it."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        file.seek(offset)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            try:
+                timestamp, stream, message = json.loads(line)
+            except ValueError:
+                continue
+            yield LogEvent(timestamp, stream, message, number, offset)

@@ -1,0 +1,1 @@
+"""Execution environments: made, reused, frozen, retired."""

@@ -1,0 +1,355 @@
+"""One execution environment: a sandbox with a runtime in it, from start to end.
+
+States: STARTING → IDLE ⇄ RUNNING, IDLE ⇄ FROZEN, any → STOPPED.  Every transition is one method;
+none other is legal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from lambent.clock import Clock
+from lambent.functions.types import FunctionVersion, Invocation
+from lambent.runtime import lines
+from lambent.runtime.api import ReportedError, RuntimeApi
+from lambent.runtime.output import Output
+from lambent.sandbox.base import Exit, Sandbox
+
+_TAIL_BYTES = 4096
+_MB = 1024 * 1024
+RESPONSE_SLACK = 100
+
+
+class State(Enum):
+    """Where an environment stands."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    RUNNING = "running"
+    FROZEN = "frozen"
+    STOPPED = "stopped"
+
+
+class IllegalTransition(Exception):
+    """A bug: the environment was asked for something its state does not allow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an environment made of an event: a payload, and an error type if it failed.
+
+    status: "success", "error" (the function's own), "timeout" or "failure" (the process is gone).
+    """
+
+    status: str
+    payload: bytes
+    error_type: str | None = None
+
+
+class InitFailed(Exception):
+    """Initialisation ended without a ready runtime; carries the result to answer with."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(result.error_type)
+        self.result = result
+
+
+def _error_payload(kind: str, message: str) -> bytes:
+    return json.dumps({"errorType": kind, "errorMessage": message}).encode()
+
+
+class LogSink:
+    """Where an environment's lines go; ``append(timestamp_ms, messages)``."""
+
+    def __init__(self, append: Callable[[int, list[str]], None], stream: str) -> None:
+        self.append = append
+        self.stream = stream
+
+
+class ExecutionEnvironment:
+    """See the module's docstring.  Implements the Runtime API's Listener."""
+
+    def __init__(
+        self,
+        version: FunctionVersion,
+        clock: Clock,
+        log: LogSink,
+        response_bytes: int,
+        log_rate: int,
+    ) -> None:
+        self.version = version
+        self.state = State.STARTING
+        self.init_duration: float | None = None
+        self.idle_since = 0.0
+        self.tainted = False
+        self._clock = clock
+        self._log = log
+        self._log_rate = log_rate
+        self._response_bytes = response_bytes
+        self._api = RuntimeApi(self, response_bytes)
+        self._sandbox: Sandbox | None = None
+        self._output: Output | None = None
+        self._ready: asyncio.Future[ReportedError | None] = (
+            asyncio.get_running_loop().create_future()
+        )
+        self._turn: asyncio.Future[Result] | None = None
+        self._tail: deque[str] | None = None
+        self._request_id = ""
+        self._answered = False
+
+    # -- start ----------------------------------------------------------------------------
+
+    async def start(self, sandbox: Sandbox, limit: float, phase: str, request_id: str) -> None:
+        """Let the runtime initialise within limit seconds; raises InitFailed."""
+        if self.state is not State.STARTING:
+            raise IllegalTransition(self.state)
+        began = self._clock.monotonic()
+        self._sandbox = sandbox
+        self._request_id = request_id
+        self._output = Output(sandbox.output, self._lines, self._log_rate)
+        await self._api.server.serve(sandbox.listener)
+        ready, exited = self._ready, sandbox.exited
+        both: set[asyncio.Future[Any]] = {ready, exited}
+        await asyncio.wait(both, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        duration = self._clock.monotonic() - began
+        if ready.done() and ready.result() is None and not exited.done():
+            self.init_duration = duration
+            sandbox.throttle()
+            self.state = State.IDLE
+            exited.add_done_callback(self._process_ended)
+            return
+        if ready.done() and (reported := ready.result()) is not None:
+            result = Result("error", reported.payload, reported.kind)
+        elif exited.done():
+            result = self._exit_result(exited.result())
+        else:
+            result = self._timeout_result(limit)
+        self._output.finish()
+        status = "timeout" if result.status == "timeout" else "error"
+        kind = None if status == "timeout" else result.error_type
+        self._platform(lines.init_report(duration, phase, status, kind))
+        self.stop()
+        raise InitFailed(result)
+
+    def announce(self) -> None:
+        """Write the first line of the log."""
+        runtime = self.version.configuration.runtime.replace("python", "python:")
+        digest = self.version.configuration.runtime.encode().hex().ljust(64, "0")[:64]
+        arn = f"arn:aws:lambda:{self.version.region}::runtime:{digest}"
+        self._platform(lines.init_start(f"{runtime}.v1", arn))
+
+    # -- an invocation --------------------------------------------------------------------
+
+    async def run(
+        self, invocation: Invocation, first: bool, spent: float = 0.0
+    ) -> tuple[Result, bytes]:
+        """Run one event; returns the result and, if asked for, the end of its log.
+
+        first: the environment was started for this invocation, whose report tells of the init.
+        spent: seconds of the function's time already used (an init repeated in the invocation).
+        """
+        if self.state is not State.IDLE:
+            raise IllegalTransition(self.state)
+        self.state = State.RUNNING
+        version = self.version
+        timeout = version.configuration.timeout
+        loop = asyncio.get_running_loop()
+        self._turn = loop.create_future()
+        self._request_id = request_id = invocation.request_id
+        self._tail = deque() if invocation.log_tail else None
+        began = self._clock.monotonic()
+        self._platform(lines.start(request_id, version.version))
+        left = max(0.0, timeout - spent)
+        timer = loop.call_later(left, self._time_is_up, timeout)
+        self._api.dispatch(invocation, int((self._clock.time() + left) * 1000))
+        try:
+            result = await self._turn
+        except asyncio.CancelledError:
+            # The server is stopping: nobody waits, and nothing tells what the function did.
+            self.stop()
+            raise
+        finally:
+            timer.cancel()
+        tail = self._settle(request_id, result, self._clock.monotonic() - began + spent, first)
+        return result, tail
+
+    def _settle(self, request_id: str, result: Result, duration: float, first: bool) -> bytes:
+        """Close the invocation's log and decide whether the environment lives on."""
+        output, sandbox = self._output, self._sandbox
+        assert output is not None and sandbox is not None
+        output.finish()
+        memory = self.version.configuration.memory_size
+        try:
+            peak = -(-sandbox.memory_peak() // _MB)
+        except (OSError, ValueError):
+            peak = 0
+        failed = result.status in ("timeout", "failure")
+        figures = lines.Report(
+            duration=duration,
+            memory_size=memory,
+            memory_used=min(memory, peak) if peak else 0,
+            init_duration=self.init_duration if first else None,
+            status={"timeout": "timeout", "failure": "error"}.get(result.status),
+            error_type=result.error_type if result.status == "failure" else None,
+        )
+        now = int(self._clock.time() * 1000)
+        closing = [lines.end(request_id), lines.report(request_id, figures)]
+        if result.status == "timeout":
+            closing.append(self._timeout_line(request_id))
+        self._write(now, closing)
+        tail = b""
+        if self._tail is not None:
+            tail = "".join(f"{line}\n" for line in self._tail).encode("utf-8", "replace")
+            tail = tail[-_TAIL_BYTES:]
+        self._tail = None
+        self._turn = None
+        if failed or self.tainted:
+            self.stop()
+        elif self.state is State.RUNNING:
+            self.state = State.IDLE
+        return tail
+
+    @property
+    def receptive(self) -> bool:
+        """Whether the runtime waits for an event; it asks again after each answer."""
+        return self.state in (State.IDLE, State.FROZEN)
+
+    # -- between invocations --------------------------------------------------------------
+
+    def freeze(self) -> None:
+        """Stop its processes until the next invocation."""
+        if self.state is not State.IDLE:
+            raise IllegalTransition(self.state)
+        assert self._sandbox is not None
+        with contextlib.suppress(OSError):
+            self._sandbox.freeze()
+        self.state = State.FROZEN
+
+    def thaw(self) -> None:
+        """Let its processes run again."""
+        if self.state is not State.FROZEN:
+            raise IllegalTransition(self.state)
+        assert self._sandbox is not None
+        with contextlib.suppress(OSError):
+            self._sandbox.thaw()
+        self.state = State.IDLE
+
+    def stop(self) -> None:
+        """End it; idempotent."""
+        if self.state is State.STOPPED:
+            return
+        self.state = State.STOPPED
+        if self._output is not None:
+            self._output.close()
+        self._api.server.stop_listening()
+        for connection in list(self._api.server.connections):
+            connection.abort()
+        if self._sandbox is not None:
+            self._sandbox.destroy()
+
+    # -- what the runtime says (Listener) -------------------------------------------------
+
+    def runtime_ready(self) -> None:
+        if not self._ready.done():
+            self._ready.set_result(None)
+
+    def runtime_responded(self, payload: bytes) -> None:
+        self._finish(Result("success", payload))
+
+    def runtime_failed(self, error: ReportedError) -> None:
+        self._finish(Result("error", error.payload, error.kind))
+
+    def runtime_answered_too_much(self, size: int) -> None:
+        message = (
+            "Response payload size exceeded maximum allowed payload size "
+            f"({self._response_bytes} bytes)."
+        )
+        kind = "Function.ResponseSizeTooLarge"
+        payload = json.dumps({"errorMessage": message, "errorType": kind}).encode()
+        self._finish(Result("error", payload, kind))
+
+    def runtime_init_failed(self, error: ReportedError) -> None:
+        if not self._ready.done():
+            self._ready.set_result(error)
+
+    # -- what happens to it ---------------------------------------------------------------
+
+    def _finish(self, result: Result) -> None:
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_result(result)
+
+    def _time_is_up(self, timeout: float) -> None:
+        self._finish(self._timeout_result(timeout))
+
+    def _process_ended(self, exited: asyncio.Future[Exit]) -> None:
+        if self.state is State.RUNNING:
+            self._finish(self._exit_result(exited.result()))
+        elif self.state in (State.IDLE, State.FROZEN):
+            self.stop()
+
+    def _timeout_result(self, timeout: float) -> Result:
+        message = f"RequestId: {self._request_id} Error: Task timed out after {timeout:.2f} seconds"
+        kind = "Sandbox.Timedout"
+        return Result("timeout", _error_payload(kind, message), kind)
+
+    def _timeout_line(self, request_id: str) -> str:
+        timeout = self.version.configuration.timeout
+        return f"{request_id} Task timed out after {timeout:.2f} seconds"
+
+    def _exit_result(self, ended: Exit) -> Result:
+        if ended.out_of_memory:
+            kind = "Runtime.OutOfMemory"
+            reason = "Runtime exited with error: signal: killed"
+        else:
+            kind = "Runtime.ExitError"
+            reason = _reason(ended.status)
+        message = f"RequestId: {self._request_id} Error: {reason}"
+        return Result("failure", _error_payload(kind, message), kind)
+
+    # -- its log --------------------------------------------------------------------------
+
+    def _lines(self, messages: list[str]) -> None:
+        self._write(int(self._clock.time() * 1000), messages)
+
+    def _platform(self, line: str) -> None:
+        self._write(int(self._clock.time() * 1000), [line])
+
+    def _write(self, timestamp: int, messages: list[str]) -> None:
+        tail = self._tail
+        if tail is not None:
+            tail.extend(messages)
+            while len(tail) > 200:
+                tail.popleft()
+        self._log.append(timestamp, messages)
+
+
+_SIGNALS = {
+    4: "illegal instruction",
+    6: "aborted",
+    7: "bus error",
+    8: "floating point exception",
+    9: "killed",
+    11: "segmentation fault",
+    15: "terminated",
+    31: "bad system call",
+}
+
+
+def _reason(status: int | None) -> str:
+    """How a process ended, in the words AWS uses."""
+    if status is None:
+        return "Runtime exited with error: signal: killed"
+    signal = status & 0x7F
+    if signal:
+        return f"Runtime exited with error: signal: {_SIGNALS.get(signal, signal)}"
+    code = status >> 8
+    if code:
+        return f"Runtime exited with error: exit status {code}"
+    return "Runtime exited without providing a reason"

@@ -1,0 +1,97 @@
+"""Makes execution environments: the one place where a version meets a sandbox."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from lambent import ids
+from lambent.clock import Clock, utc
+from lambent.functions.types import FunctionVersion
+from lambent.pool.environment import ExecutionEnvironment, LogSink
+from lambent.runtime import variables
+from lambent.runtime.languages import Languages
+from lambent.sandbox.base import Mount, SandboxBackend, SandboxError, SandboxSpec
+
+_MB = 1024 * 1024
+# One vCPU at 1,769 MB: AWS Lambda Developer Guide, "Configure Lambda function memory".
+MEMORY_PER_CPU = 1769
+
+Append = Callable[[FunctionVersion, str, int, list[str]], None]
+Unpacked = Callable[[str], Awaitable[Path]]
+
+
+class EnvironmentFactory:
+    """Starts environments on a backend."""
+
+    def __init__(
+        self,
+        backend: SandboxBackend,
+        languages: Languages,
+        clock: Clock,
+        unpacked: Unpacked,
+        append: Append,
+        response_bytes: int,
+        log_rate: int,
+    ) -> None:
+        self._backend = backend
+        self._languages = languages
+        self._clock = clock
+        self._unpacked = unpacked
+        self._append = append
+        self._response_bytes = response_bytes
+        self._log_rate = log_rate
+
+    async def start(
+        self, version: FunctionVersion, request_id: str, phase: str, limit: float
+    ) -> ExecutionEnvironment:
+        """A ready environment; raises InitFailed or SandboxError."""
+        stream = self._stream(version)
+        code = await self._unpacked(version.configuration.code_digest)
+        sandbox = await self._backend.start(self._spec(version, code, stream))
+
+        def append(timestamp: int, messages: list[str]) -> None:
+            self._append(version, stream, timestamp, messages)
+
+        environment = ExecutionEnvironment(
+            version, self._clock, LogSink(append, stream), self._response_bytes, self._log_rate
+        )
+        try:
+            if phase == "init":
+                environment.announce()
+            await environment.start(sandbox, limit, phase, request_id)
+        except BaseException:
+            environment.stop()
+            sandbox.destroy()
+            raise
+        return environment
+
+    async def warm(self, version: FunctionVersion) -> None:
+        """Get ready to start environments of a version."""
+        language = self._languages.get(version.configuration.runtime)
+        if language is not None:
+            await self._backend.warm(version.account, language)
+
+    def _stream(self, version: FunctionVersion) -> str:
+        day = utc(self._clock.time()).strftime("%Y/%m/%d")
+        return f"{day}/[{version.version}]{ids.hex32()}"
+
+    def _spec(self, version: FunctionVersion, code: Path, stream: str) -> SandboxSpec:
+        configuration = version.configuration
+        language = self._languages.get(configuration.runtime)
+        if language is None:
+            raise SandboxError(f"this host has no {configuration.runtime}")
+        execute: tuple[str, ...] | None = None
+        if variables.needs_fresh_start(configuration.environment):
+            interpreter = f"/var/lang/bin/{language.interpreter}"
+            execute = (interpreter, "-s", "/var/runtime/bootstrap.py")
+        return SandboxSpec(
+            tenant=version.account,
+            language=language,
+            mounts=(Mount(str(code), "/var/task"),),
+            environment=variables.build(version, stream),
+            memory_bytes=configuration.memory_size * _MB,
+            tmp_bytes=configuration.ephemeral_storage * _MB,
+            cpus=configuration.memory_size / MEMORY_PER_CPU,
+            execute=execute,
+        )

@@ -1,0 +1,309 @@
+"""The pool: a warm environment if there is one, a new one if not.
+
+An invocation that finds no idle environment waits for whichever comes first: one that another
+invocation gives back, or one that is started for it.  Starts are budgeted; what is idle too long,
+outdated or in the way of others is taken down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from lambent.clock import Clock
+from lambent.errors import ServiceFailure, TooManyRequests
+from lambent.functions.types import FunctionVersion
+from lambent.pool.environment import ExecutionEnvironment, InitFailed, State
+from lambent.sandbox.base import SandboxError
+
+_log = logging.getLogger(__name__)
+
+Starter = Callable[[FunctionVersion, str, str, float], Awaitable[ExecutionEnvironment]]
+"""Makes an environment: version, request id, phase ("init" or "invoke"), seconds allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """Environments in all, starting at once; seconds until idle ones are frozen and retired."""
+
+    environments: int
+    cold_starts: int
+    freeze_seconds: float
+    idle_seconds: float
+    init_seconds: float
+
+
+@dataclass(slots=True)
+class Lease:
+    """An environment in an invocation's hands."""
+
+    environment: ExecutionEnvironment
+    first: bool
+    spent: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """An invocation without an environment."""
+
+    request_id: str
+    future: asyncio.Future[Lease]
+
+
+@dataclass(slots=True)
+class _Line:
+    """The environments and the waiting invocations of one version."""
+
+    version: FunctionVersion
+    idle: list[ExecutionEnvironment] = field(default_factory=list)
+    waiting: deque[_Waiter] = field(default_factory=deque)
+    starting: int = 0
+    total: int = 0
+
+
+Key = tuple[str, str, str, str, float]
+
+
+class Pool:
+    """All environments of this machine."""
+
+    def __init__(self, start: Starter, clock: Clock, limits: PoolLimits) -> None:
+        self._start = start
+        self._clock = clock
+        self._limits = limits
+        self._lines: dict[Key, _Line] = {}
+        # Idle environments, the longest idle first; those not frozen yet also in _warm.
+        self._idle: OrderedDict[ExecutionEnvironment, _Line] = OrderedDict()
+        self._warm: OrderedDict[ExecutionEnvironment, None] = OrderedDict()
+        self._starts: deque[_Line] = deque()
+        self._starting = 0
+        self._total = 0
+        self._ticker: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    # -- taking and giving back -----------------------------------------------------------
+
+    async def acquire(self, version: FunctionVersion, request_id: str) -> Lease:
+        """An environment ready for an event; raises InitFailed, TooManyRequests."""
+        key = version.identity
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = _Line(version)
+        while line.idle:
+            environment = line.idle.pop()
+            self._idle.pop(environment, None)
+            self._warm.pop(environment, None)
+            if environment.state is State.FROZEN:
+                environment.thaw()
+            if environment.state is State.IDLE:
+                return Lease(environment, first=False)
+            self._forget(line)
+        future: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
+        line.waiting.append(_Waiter(request_id, future))
+        self._want(line)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and not future.exception():
+                self.release(future.result().environment)
+            raise
+
+    def release(self, environment: ExecutionEnvironment) -> None:
+        """Take an environment back; one that ended or is outdated is let go."""
+        line = self._lines.get(environment.version.identity)
+        if environment.state is not State.IDLE or line is None or self._closed:
+            environment.stop()
+            if line is not None:
+                self._forget(line)
+                self._want(line)
+            else:
+                self._total -= 1
+            return
+        future = self._next_waiting(line)
+        if future is not None:
+            future.set_result(Lease(environment, first=False))
+            return
+        environment.idle_since = self._clock.monotonic()
+        line.idle.append(environment)
+        self._idle[environment] = line
+        self._warm[environment] = None
+        self._tick_soon()
+
+    def retire(self, keep: Callable[[FunctionVersion], bool]) -> None:
+        """Let go of every line whose version is not kept; running invocations finish."""
+        for key, line in list(self._lines.items()):
+            if keep(line.version):
+                continue
+            for environment in line.idle:
+                self._drop(environment)
+            if not line.waiting and not line.starting:
+                self._lines.pop(key, None)
+
+    # -- starting -------------------------------------------------------------------------
+
+    def _want(self, line: _Line) -> None:
+        """Start as many environments as there are invocations waiting without one."""
+        while len(line.waiting) > line.starting and not self._closed:
+            line.starting += 1
+            self._starts.append(line)
+        self._start_some()
+
+    def _start_some(self) -> None:
+        while self._starts and self._starting < self._limits.cold_starts:
+            line = self._starts.popleft()
+            if len(line.waiting) < line.starting:
+                # Somebody gave one back in the meantime.
+                line.starting -= 1
+                continue
+            if not self._make_room():
+                line.starting -= 1
+                self._refuse(line)
+                continue
+            self._starting += 1
+            self._total += 1
+            line.total += 1
+            task = asyncio.ensure_future(self._start_one(line))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _make_room(self) -> bool:
+        """Below the limit, or below it once the longest idle environment is gone."""
+        if self._total < self._limits.environments:
+            return True
+        if not self._idle:
+            return False
+        environment = next(iter(self._idle))
+        self._idle[environment].idle.remove(environment)
+        self._drop(environment)
+        return True
+
+    def _refuse(self, line: _Line) -> None:
+        future = self._next_waiting(line)
+        if future is not None:
+            reason = "ConcurrentInvocationLimitExceeded"
+            future.set_exception(TooManyRequests(Reason=reason, retryAfterSeconds=1))
+
+    async def _start_one(self, line: _Line) -> None:
+        lease: Lease | None = None
+        failure: Exception | None = None
+        try:
+            lease = await self._initialised(line)
+        except (InitFailed, SandboxError) as error:
+            failure = error
+        except Exception as error:
+            _log.exception("an environment could not be started")
+            failure = error
+        finally:
+            self._starting -= 1
+            line.starting -= 1
+        if failure is not None and not isinstance(failure, InitFailed):
+            _log.error("an environment could not be started: %s", failure)
+            failure = ServiceFailure()
+        if lease is None:
+            self._forget(line)
+        future = self._next_waiting(line)
+        if future is not None and lease is not None:
+            future.set_result(lease)
+        elif future is not None and failure is not None:
+            future.set_exception(failure)
+        elif lease is not None:
+            self.release(lease.environment)
+        self._want(line)
+
+    async def _initialised(self, line: _Line) -> Lease:
+        """A ready environment; a failed initialisation is repeated once, as AWS does.
+
+        The repetition counts against the function's own timeout.
+        """
+        version = line.version
+        request_id = self._request_id(line)
+        try:
+            environment = await self._start(version, request_id, "init", self._limits.init_seconds)
+            return Lease(environment, first=True)
+        except InitFailed:
+            pass
+        began = self._clock.monotonic()
+        timeout = float(version.configuration.timeout)
+        environment = await self._start(version, request_id, "invoke", timeout)
+        return Lease(environment, first=False, spent=self._clock.monotonic() - began)
+
+    @staticmethod
+    def _request_id(line: _Line) -> str:
+        return next((each.request_id for each in line.waiting if not each.future.done()), "")
+
+    @staticmethod
+    def _next_waiting(line: _Line) -> asyncio.Future[Lease] | None:
+        while line.waiting:
+            waiter = line.waiting.popleft()
+            if not waiter.future.done():
+                return waiter.future
+        return None
+
+    # -- letting go -----------------------------------------------------------------------
+
+    def _forget(self, line: _Line) -> None:
+        """One environment of a line is no more."""
+        self._total -= 1
+        line.total -= 1
+        if line.total == 0 and not line.waiting and not line.starting:
+            self._lines.pop(line.version.identity, None)
+
+    def _drop(self, environment: ExecutionEnvironment) -> None:
+        """Stop an idle environment."""
+        line = self._idle.pop(environment)
+        self._warm.pop(environment, None)
+        environment.stop()
+        self._forget(line)
+
+    def _tick_soon(self) -> None:
+        if self._ticker is None and not self._closed:
+            delay = max(0.01, self._limits.freeze_seconds)
+            self._ticker = asyncio.get_running_loop().call_later(delay, self._tick)
+
+    def _tick(self) -> None:
+        """Freeze what has been idle for a moment."""
+        self._ticker = None
+        now = self._clock.monotonic()
+        while self._warm:
+            environment = next(iter(self._warm))
+            if now - environment.idle_since < self._limits.freeze_seconds:
+                self._tick_soon()
+                return
+            del self._warm[environment]
+            if environment.state is State.IDLE:
+                environment.freeze()
+
+    def reap(self) -> None:
+        """Take down what has been idle too long or has ended by itself; called now and then."""
+        now = self._clock.monotonic()
+        for environment, line in list(self._idle.items()):
+            ended = environment.state is State.STOPPED
+            if not ended and now - environment.idle_since < self._limits.idle_seconds:
+                continue
+            line.idle.remove(environment)
+            self._drop(environment)
+
+    @property
+    def size(self) -> int:
+        """Environments there are, starting ones included."""
+        return self._total
+
+    async def close(self) -> None:
+        """Stop every environment."""
+        self._closed = True
+        if self._ticker is not None:
+            self._ticker.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        for environment in list(self._idle):
+            environment.stop()
+        self._idle.clear()
+        self._warm.clear()
+        self._lines.clear()

@@ -1,0 +1,1 @@
+"""The Router seam: on which node an invocation runs."""

@@ -1,0 +1,1 @@
+"""The side of an execution environment that the function's process talks to."""

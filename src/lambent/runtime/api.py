@@ -1,0 +1,243 @@
+"""The Runtime API of one execution environment.
+
+A state machine that refuses by default.  The runtime asks for the next event, answers it with a
+response or an error, and so on; each of those is one method here, called synchronously as the
+request comes in.  Paths, status codes and bodies: AWS Lambda, "Using the Lambda runtime API".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from lambent.functions.types import Invocation
+from lambent.http import Exchange, HttpLimits, HttpServer
+
+_PREFIX = "/2018-06-01/runtime/"
+_ERROR_TYPE = re.compile(r"(Runtime|Function)\.[A-Z][a-zA-Z]+")
+_ERROR_BYTES = 1024 * 1024
+_JSON = [("Content-Type", "application/json")]
+_ACCEPTED = b'{"status":"OK"}\n'
+# No time limits: a runtime waits for its next event as long as it takes.
+LIMITS = HttpLimits(head_seconds=0, body_seconds=0, idle_seconds=0, connections=64)
+
+
+class State(Enum):
+    """Where the runtime process stands."""
+
+    STARTED = "Started"
+    READY = "Ready"
+    RUNNING = "Running"
+    RESPONDED = "ResponseSent"
+    INIT_FAILED = "InitError"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedError:
+    """What a runtime reported: an error type fit for telemetry and the payload to hand on."""
+
+    kind: str
+    payload: bytes
+
+
+class Listener(Protocol):
+    """Who is told what the runtime does."""
+
+    def runtime_ready(self) -> None:
+        """It asks for an event; the first time, initialisation is over."""
+
+    def runtime_responded(self, payload: bytes) -> None:
+        """It has answered the event at hand."""
+
+    def runtime_failed(self, error: ReportedError) -> None:
+        """It answers the event at hand with an error."""
+
+    def runtime_answered_too_much(self, size: int) -> None:
+        """Its response is over the limit and was refused."""
+
+    def runtime_init_failed(self, error: ReportedError) -> None:
+        """It could not initialise."""
+
+
+class RuntimeApi:
+    """Serves one environment's runtime; one event at a time."""
+
+    def __init__(self, listener: Listener, response_bytes: int) -> None:
+        self._listener = listener
+        self._response_bytes = response_bytes
+        self._state = State.STARTED
+        self._poll: Exchange | None = None
+        self._request_id = ""
+        self._event: Invocation | None = None
+        self._deadline_ms = 0
+        self.server = HttpServer(self.handle, LIMITS)
+
+    @property
+    def state(self) -> State:
+        """Where the runtime stands."""
+        return self._state
+
+    def dispatch(self, invocation: Invocation, deadline_ms: int) -> None:
+        """Hand over an event; the runtime must be ready."""
+        assert self._event is None
+        self._event = invocation
+        self._deadline_ms = deadline_ms
+        if self._poll is not None and not self._poll.gone:
+            poll, self._poll = self._poll, None
+            self._deliver(poll)
+
+    def handle(self, exchange: Exchange) -> None:
+        """Route one request."""
+        path = exchange.path
+        method = exchange.method
+        if path.startswith(_PREFIX):
+            rest = path[len(_PREFIX) :]
+            if rest == "invocation/next" and method == "GET":
+                self._next(exchange)
+                return
+            if method == "POST" and rest.startswith("invocation/"):
+                request_id, _, verb = rest[len("invocation/") :].partition("/")
+                if verb == "response":
+                    self._response(exchange, request_id)
+                    return
+                if verb == "error":
+                    self._error(exchange, request_id)
+                    return
+            if rest == "init/error" and method == "POST":
+                self._init_error(exchange)
+                return
+        elif path == "/2018-06-01/ping" and method == "GET":
+            exchange.respond(200, (), b"pong")
+            return
+        exchange.respond(404, (), b"404 page not found\n")
+
+    # -- the five calls -------------------------------------------------------------------
+
+    def _next(self, exchange: Exchange) -> None:
+        if self._state in (State.STARTED, State.RESPONDED):
+            self._state = State.READY
+            self._poll = exchange
+            self._listener.runtime_ready()
+            # Handing over an event in the meantime has taken the poll.
+        elif self._state is State.READY:
+            if self._poll is not None and not self._poll.gone:
+                self._refuse(exchange, "Ready")
+                return
+            self._poll = exchange  # the first poll's connection broke
+        else:
+            self._refuse(exchange, "Ready")
+            return
+        if self._event is not None and self._poll is exchange:
+            self._poll = None
+            self._deliver(exchange)
+
+    def _deliver(self, exchange: Exchange) -> None:
+        invocation = self._event
+        assert invocation is not None
+        self._event = None
+        self._state = State.RUNNING
+        self._request_id = invocation.request_id
+        headers = [
+            ("Content-Type", "application/json"),
+            ("Lambda-Runtime-Aws-Request-Id", invocation.request_id),
+            ("Lambda-Runtime-Deadline-Ms", str(self._deadline_ms)),
+            ("Lambda-Runtime-Invoked-Function-Arn", invocation.invoked_arn),
+        ]
+        if invocation.trace_id:
+            headers.append(("Lambda-Runtime-Trace-Id", invocation.trace_id))
+        if invocation.client_context:
+            headers.append(("Lambda-Runtime-Client-Context", invocation.client_context))
+        if invocation.cognito_identity:
+            headers.append(("Lambda-Runtime-Cognito-Identity", invocation.cognito_identity))
+        exchange.respond(200, headers, invocation.payload)
+
+    def _response(self, exchange: Exchange, request_id: str) -> None:
+        if not self._answers(exchange, request_id, "InvocationResponse"):
+            return
+
+        def done(body: bytes | None) -> None:
+            if not self._answers(exchange, request_id, "InvocationResponse"):
+                return
+            self._state = State.RESPONDED
+            if body is None:
+                size = int(exchange.headers.get("content-length", self._response_bytes + 1))
+                message = f"Exceeded maximum allowed payload size ({self._response_bytes} bytes)."
+                self._fail(exchange, 413, "RequestEntityTooLarge", message)
+                self._listener.runtime_answered_too_much(size)
+                return
+            # The client has its answer before the runtime has its receipt.
+            self._listener.runtime_responded(body)
+            exchange.respond(202, _JSON, _ACCEPTED, cork=exchange.pipelined)
+
+        exchange.collect(self._response_bytes, done)
+
+    def _error(self, exchange: Exchange, request_id: str) -> None:
+        if not self._answers(exchange, request_id, "InvocationErrorResponse"):
+            return
+
+        def done(body: bytes | None) -> None:
+            if not self._answers(exchange, request_id, "InvocationErrorResponse"):
+                return
+            self._state = State.RESPONDED
+            self._listener.runtime_failed(_error_of(exchange, body, "Function.Unknown"))
+            exchange.respond(202, _JSON, _ACCEPTED, cork=exchange.pipelined)
+
+        exchange.collect(_ERROR_BYTES, done)
+
+    def _init_error(self, exchange: Exchange) -> None:
+        if self._state is not State.STARTED:
+            self._refuse(exchange, "InitError")
+            return
+
+        def done(body: bytes | None) -> None:
+            if self._state is not State.STARTED:
+                self._refuse(exchange, "InitError")
+                return
+            self._state = State.INIT_FAILED
+            exchange.respond(202, _JSON, _ACCEPTED)
+            self._listener.runtime_init_failed(_error_of(exchange, body, "Runtime.Unknown"))
+
+        exchange.collect(_ERROR_BYTES, done)
+
+    # -- refusals -------------------------------------------------------------------------
+
+    def _answers(self, exchange: Exchange, request_id: str, target: str) -> bool:
+        """Whether a response to this id is due now; otherwise it has been refused."""
+        if self._state is State.RUNNING and request_id == self._request_id:
+            return True
+        if request_id != self._request_id or self._state is State.RESPONDED:
+            self._fail(exchange, 400, "InvalidRequestID", "Invalid request ID")
+        else:
+            self._refuse(exchange, target)
+        return False
+
+    def _refuse(self, exchange: Exchange, target: str) -> None:
+        message = (
+            f"State transition from {self._state.value} to {target} failed for runtime. "
+            "Error: State transition is not allowed"
+        )
+        self._fail(exchange, 403, "InvalidStateTransition", message)
+
+    @staticmethod
+    def _fail(exchange: Exchange, status: int, kind: str, message: str) -> None:
+        body = json.dumps({"errorMessage": message, "errorType": kind}).encode()
+        exchange.respond(status, _JSON, body)
+
+
+def _error_of(exchange: Exchange, body: bytes | None, unknown: str) -> ReportedError:
+    """A reported error; its type from the header or, as older clients have it, from the body."""
+    payload = body or b"{}"
+    kind = exchange.headers.get("lambda-runtime-function-error-type", "")
+    try:
+        document = json.loads(payload)
+        told = document.get("errorType", "") if isinstance(document, dict) else ""
+    except (ValueError, RecursionError):
+        payload = json.dumps({"errorMessage": "", "errorType": kind or unknown}).encode()
+        told = ""
+    for candidate in (kind, told):
+        if isinstance(candidate, str) and _ERROR_TYPE.fullmatch(candidate):
+            return ReportedError(candidate, payload)
+    return ReportedError(unknown, payload)

@@ -1,0 +1,125 @@
+"""The host agent: the one process of Lambent that sees host paths and may make mounts.
+
+It runs on the server's interpreter with the host's view, in a mount namespace of its own and, for
+an ordinary user, in a user namespace where it is root.  It does two things on request:
+
+* ``trees``: turn host directories into detached read-only mounts, answered as descriptors;
+* ``zygote``: start a zygote in a template root; the server's end of its channel comes along.
+
+It answers requests in order, one answer each, and ends when the server does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+from . import view, wire
+from .syscalls import (
+    CLONE_NEWNS,
+    CLONE_NEWUSER,
+    MS_PRIVATE,
+    MS_REC,
+    PR_SET_PDEATHSIG,
+    mount,
+    prctl,
+    unshare,
+)
+
+_ZYGOTE = "import sys; sys.path[:0] = ['/mnt']; from kernel.zygote import main; main(3)"
+
+
+def become_namespace_root() -> None:
+    """Enter a user namespace in which this ordinary user is root."""
+    uid, gid = os.getuid(), os.getgid()
+    unshare(CLONE_NEWUSER)
+    for name, text in (
+        ("setgroups", "deny"),
+        ("gid_map", "0 %d 1\n" % gid),
+        ("uid_map", "0 %d 1\n" % uid),
+    ):
+        with open("/proc/self/" + name, "w") as file:
+            file.write(text)
+
+
+def _start_zygote(request: dict[str, Any], channel: int) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.setsid()
+        os.dup2(channel, 3)
+        os.set_inheritable(3, True)  # dup2 onto itself would not
+        null = os.open("/dev/null", os.O_RDWR)
+        os.dup2(null, 0)
+        os.dup2(null, 1)
+        unshare(CLONE_NEWNS)
+        view.build_template(
+            request["stage"],
+            request["language"],
+            request["runtime"],
+            os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+        )
+        os.closerange(4, 256)
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            "LD_LIBRARY_PATH": "/var/lang/lib",
+            "LANG": "C.UTF-8",
+        }
+        interpreter = "/var/lang/bin/" + request["interpreter"]
+        # -I -S: nothing of the host's site-packages or environment reaches a function.
+        argv = [interpreter, "-I", "-S", "-c", _ZYGOTE]
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        os.execve(interpreter, argv, environment)
+    except BaseException as error:
+        sys.stderr.write("zygote: %s\n" % error)
+    finally:
+        os._exit(70)
+
+
+def _answer(request: dict[str, Any], descriptors: list[int]) -> tuple[dict[str, Any], list[int]]:
+    if request["op"] == "trees":
+        trees: list[int] = []
+        try:
+            for path in request["paths"]:
+                trees.append(view.detached_tree(path))
+        except OSError as error:
+            for tree in trees:
+                os.close(tree)
+            return {"error": str(error)}, []
+        return {}, trees
+    if request["op"] == "zygote":
+        return {"pid": _start_zygote(request, descriptors[0])}, []
+    return {"error": "unknown request %s" % request["op"]}, []
+
+
+def main(descriptor: int) -> None:
+    """Serve requests on an inherited SEQPACKET socket until the other end closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    channel = socket.socket(fileno=descriptor)
+    channel.set_inheritable(False)
+    try:
+        if os.getuid() != 0:
+            become_namespace_root()
+        unshare(CLONE_NEWNS)
+        mount("none", "/", None, MS_REC | MS_PRIVATE)
+    except OSError as error:
+        wire.send(channel, {"error": str(error)})
+        return
+    wire.send(channel, {"ready": True})
+    while True:
+        received = wire.receive(channel)
+        if received is None:
+            return
+        request, descriptors = received
+        answer, given = _answer(request, descriptors)
+        for each in descriptors:
+            os.close(each)
+        wire.send(channel, answer, given)
+        for each in given:
+            os.close(each)

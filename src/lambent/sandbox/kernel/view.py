@@ -1,0 +1,179 @@
+"""What a sandbox sees of the file system: the template root and the masks over /proc.
+
+The template is built once per zygote in its own mount namespace: an almost empty read-only tmpfs
+with the host's /usr, the runtime at /var/lang, the bootstraps at /var/runtime, a synthetic /etc
+and five device nodes.  No /sys, no host path.  Each sandbox then adds its private parts.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .syscalls import (
+    MNT_DETACH,
+    MOUNT_ATTR_NODEV,
+    MOUNT_ATTR_NOSUID,
+    MOUNT_ATTR_RDONLY,
+    MS_BIND,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_PRIVATE,
+    MS_RDONLY,
+    MS_REC,
+    MS_REMOUNT,
+    mount,
+    mount_setattr,
+    move_mount,
+    open_tree,
+    pivot_root,
+    umount,
+)
+
+READ_ONLY = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV
+USER = "sbx_user1051"
+UID = 993
+GID = 990
+
+_DIRECTORIES = (
+    "usr",
+    "etc",
+    "dev",
+    "proc",
+    "tmp",
+    "run",
+    "home",
+    "root",
+    "opt",
+    "var",
+    "var/task",
+    "var/runtime",
+    "var/lang",
+    "mnt",
+)
+_DEVICES = ("null", "zero", "full", "random", "urandom")
+_DEVICE_LINKS = (
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+)
+_ETC = {
+    "passwd": "root:x:0:0:root:/root:/sbin/nologin\n"
+    + "%s:x:%d:%d::/home/%s:/sbin/nologin\n" % (USER, UID, GID, USER)
+    + "nobody:x:65534:65534::/:/sbin/nologin\n",
+    "group": "root:x:0:\n%s:x:%d:\nnogroup:x:65534:\n" % (USER, GID),
+    "hosts": "127.0.0.1 localhost\n127.0.0.1 sandbox.localdomain sandbox\n",
+    "resolv.conf": "",
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+    "hostname": "lambda\n",
+}
+# What of the host's /etc a program needs to run: where its libraries are, whom it trusts.
+_ETC_FROM_HOST = ("ld.so.cache", "ssl", "pki", "alternatives", "ca-certificates", "localtime")
+_PROC_FILES = (
+    "kcore",
+    "keys",
+    "key-users",
+    "kmsg",
+    "kallsyms",
+    "timer_list",
+    "sched_debug",
+    "sysrq-trigger",
+    "latency_stats",
+)
+_PROC_TREES = ("sys", "fs", "irq", "bus", "acpi", "scsi", "asound")
+
+
+def detached_tree(path: str) -> int:
+    """A read-only, nosuid, nodev copy of a host directory as a descriptor."""
+    descriptor = open_tree(path)
+    mount_setattr(descriptor, READ_ONLY)
+    return descriptor
+
+
+def bind_read_only(source: str, target: str) -> None:
+    """Show source at target, read-only."""
+    descriptor = detached_tree(source)
+    move_mount(descriptor, target)
+    os.close(descriptor)
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def _build_etc(root: str) -> None:
+    for name, text in _ETC.items():
+        _write("%s/etc/%s" % (root, name), text)
+    for name in _ETC_FROM_HOST:
+        source = "/etc/" + name
+        target = "%s/etc/%s" % (root, name)
+        if os.path.isdir(source):
+            os.mkdir(target)
+            bind_read_only(source, target)
+            private = target + "/private"
+            if os.path.isdir(private):
+                mount("tmpfs", private, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV, "size=4k")
+        elif os.path.exists(source):
+            _write(target, "")
+            bind_read_only(os.path.realpath(source), target)
+
+
+def _build_dev(root: str) -> None:
+    options = "size=64k,nr_inodes=32,mode=755"
+    mount("tmpfs", root + "/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, options)
+    for name in _DEVICES:
+        _write("%s/dev/%s" % (root, name), "")
+        mount("/dev/" + name, "%s/dev/%s" % (root, name), None, MS_BIND)
+    for name, target in _DEVICE_LINKS:
+        os.symlink(target, "%s/dev/%s" % (root, name))
+    mount(None, root + "/dev", None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC)
+
+
+def build_template(root: str, language: str, runtime: str, kernel: str) -> None:
+    """Build and enter the template root; the caller has a mount namespace of its own.
+
+    root: an empty directory.  language: the runtime's prefix, shown at /var/lang.
+    runtime: the bootstraps, shown at /var/runtime.
+    kernel: the folder of this package, shown at /mnt until the zygote has imported it.
+    """
+    mount("none", "/", None, MS_REC | MS_PRIVATE)
+    options = "size=512k,nr_inodes=256,mode=755"
+    mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, options)
+    for directory in _DIRECTORIES:
+        os.mkdir("%s/%s" % (root, directory))
+    for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
+        if os.path.islink("/" + name):
+            os.symlink(os.readlink("/" + name), "%s/%s" % (root, name))
+        elif os.path.isdir("/" + name):
+            os.mkdir("%s/%s" % (root, name))
+            bind_read_only("/" + name, "%s/%s" % (root, name))
+    bind_read_only("/usr", root + "/usr")
+    bind_read_only(language, root + "/var/lang")
+    bind_read_only(runtime, root + "/var/runtime")
+    bind_read_only(kernel, root + "/mnt")
+    _build_etc(root)
+    _build_dev(root)
+    # The host's /proc stays visible to the zygote alone: a user namespace may mount a fresh
+    # /proc only where a complete one is in sight.  Each sandbox covers it with its own.
+    mount("/proc", root + "/proc", None, MS_BIND | MS_REC)
+    os.chdir(root)
+    pivot_root(".", ".")
+    umount(".", MNT_DETACH)
+    os.chdir("/")
+    mount(None, "/", None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
+
+
+def mask_proc() -> None:
+    """Cover what /proc says about the host; make the rest of its switches read-only."""
+    for name in _PROC_FILES:
+        path = "/proc/" + name
+        if os.path.exists(path):
+            mount("/dev/null", path, None, MS_BIND)
+    flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC
+    for name in _PROC_TREES:
+        path = "/proc/" + name
+        if os.path.isdir(path):
+            mount(path, path, None, MS_BIND | MS_REC)
+            mount(None, path, None, flags)

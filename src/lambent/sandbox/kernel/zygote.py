@@ -1,0 +1,148 @@
+"""The zygote: a booted interpreter of one runtime that forks sandboxes on request.
+
+It lives in the template root (see ``view``), runs on the runtime's own interpreter (Python 3.8 or
+later), has imported what most functions import, and has never seen user code.  For each request
+``{"uid": host uid}`` with descriptors [channel, output, cgroup.procs ...] it forks a child into
+fresh user, pid, mount, network, IPC, UTS and cgroup namespaces; all further talk is between the
+server and that child on the channel (see ``child``).
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+from . import child, wire
+from .seccomp import compile_filter
+from .syscalls import (
+    CLONE_NEWCGROUP,
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUSER,
+    CLONE_NEWUTS,
+    MNT_DETACH,
+    fork_into,
+    umount,
+)
+from .view import GID, UID
+
+_NAMESPACES = (
+    CLONE_NEWUSER
+    | CLONE_NEWPID
+    | CLONE_NEWNS
+    | CLONE_NEWNET
+    | CLONE_NEWIPC
+    | CLONE_NEWUTS
+    | CLONE_NEWCGROUP
+)
+_PRELOADED = (
+    "base64",
+    "collections",
+    "concurrent.futures",
+    "contextlib",
+    "dataclasses",
+    "datetime",
+    "decimal",
+    "email.message",
+    "functools",
+    "hashlib",
+    "http.client",
+    "importlib",
+    "io",
+    "json",
+    "logging",
+    "math",
+    "random",
+    "re",
+    "ssl",
+    "string",
+    "threading",
+    "time",
+    "traceback",
+    "typing",
+    "urllib.parse",
+    "urllib.request",
+    "uuid",
+)
+
+
+def _preload() -> Any:
+    for name in _PRELOADED:
+        try:
+            __import__(name)
+        except ImportError:  # an interpreter built without ssl, say: the function will tell
+            pass
+    sys.path.insert(0, "/var/runtime")
+    bootstrap = __import__("bootstrap")
+    # What a child reads for the first time it would read after its own mounts: warm it here.
+    "warm".encode("idna")
+    sys.path[:] = [entry for entry in sys.path if entry not in ("/mnt", "/var/runtime")]
+    return bootstrap
+
+
+def _map_ids(pid: int, uid: int) -> None:
+    with open("/proc/%d/setgroups" % pid, "w") as file:
+        file.write("deny")
+    for name, inside in (("gid_map", GID), ("uid_map", UID)):
+        with open("/proc/%d/%s" % (pid, name), "w") as file:
+            file.write("%d %d 1\n" % (inside, uid))
+
+
+def _spawn(request: dict[str, Any], descriptors: list[int], bootstrap: Any, seccomp: bytes) -> None:
+    channel, output = descriptors[:2]
+    mine, theirs = socket.socketpair()
+    pid = fork_into(_NAMESPACES)
+    if pid == 0:
+        try:
+            mine.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            # Mapped and in its control groups before it does anything; b"" if the zygote failed.
+            if theirs.recv(1) == b"g":
+                theirs.close()
+                child.main(channel, output, bootstrap, seccomp)
+        finally:
+            os._exit(70)
+    theirs.close()
+    try:
+        _map_ids(pid, request["uid"])
+        for group in descriptors[2:]:
+            os.write(group, b"%d" % pid)
+        mine.send(b"g")
+    except OSError as error:
+        sys.stderr.write("zygote: %s\n" % error)
+    finally:
+        mine.close()
+
+
+def main(descriptor: int) -> None:
+    """Serve spawn requests on an inherited SEQPACKET socket until the other end closes."""
+    channel = socket.socket(fileno=descriptor)
+    channel.set_inheritable(False)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if os.getuid() == 0:
+        try:
+            os.setgroups([])
+        except PermissionError:  # an ordinary user's namespace, where groups cannot be dropped
+            pass
+    bootstrap = _preload()
+    umount("/mnt", MNT_DETACH)
+    seccomp = compile_filter()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    wire.send(channel, {"ready": True})
+    while True:
+        received = wire.receive(channel)
+        if received is None:
+            os._exit(0)
+        request, descriptors = received
+        _spawn(request, descriptors, bootstrap, seccomp)
+        for each in descriptors:
+            os.close(each)

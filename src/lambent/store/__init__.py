@@ -1,0 +1,1 @@
+"""Metadata: documents with revisions, changed one at a time by compare-and-swap."""

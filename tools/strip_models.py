@@ -1,0 +1,111 @@
+"""Writes the service models Lambent is driven by, from the newest botocore installed.
+
+    python tools/strip_models.py
+
+Keeps what a server needs (operations, shapes, constraints), drops documentation and client-side
+hints, and records botocore's version in each file.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import botocore
+import botocore.loaders
+
+TARGET = Path(__file__).resolve().parents[1] / "src/lambent/aws/models"
+SERVICES: dict[str, tuple[str, ...] | None] = {
+    "lambda": None,
+    "logs": ("DescribeLogGroups", "DescribeLogStreams", "FilterLogEvents", "GetLogEvents"),
+}
+_DROPPED = {
+    "documentation",
+    "documentationUrl",
+    "endpoint",
+    "endpointdiscovery",
+    "deprecatedMessage",
+    "deprecatedSince",
+    "staticContextParams",
+    "operationContextParams",
+    "contextParam",
+    "examples",
+    "readonly",
+    "hostLabel",
+    "idempotent",
+    "synthetic",
+    "httpChecksum",
+}
+
+
+def _strip_shape(shape: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in shape.items() if key not in _DROPPED}
+    if "members" in kept:
+        kept["members"] = {
+            name: {key: value for key, value in member.items() if key not in _DROPPED}
+            for name, member in kept["members"].items()
+        }
+    for name in ("member", "key", "value"):
+        if name in kept:
+            kept[name] = {key: value for key, value in kept[name].items() if key not in _DROPPED}
+    return kept
+
+
+def _reachable(model: dict[str, Any], names: list[str]) -> set[str]:
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        shape = model["shapes"][name]
+        references = list(shape.get("members", {}).values())
+        references += [shape[key] for key in ("member", "key", "value") if key in shape]
+        waiting.extend(reference["shape"] for reference in references)
+    return found
+
+
+def strip(service: str, wanted: tuple[str, ...] | None) -> dict[str, Any]:
+    """One service's model, reduced to the wanted operations (None: all)."""
+    model = botocore.loaders.Loader().load_service_model(service, "service-2")
+    operations = {
+        name: {key: value for key, value in operation.items() if key not in _DROPPED}
+        for name, operation in model["operations"].items()
+        if wanted is None or name in wanted
+    }
+    roots: list[str] = []
+    for operation in operations.values():
+        roots += [operation[key]["shape"] for key in ("input", "output") if key in operation]
+        roots += [error["shape"] for error in operation.get("errors", [])]
+    names = _reachable(model, roots)
+    return {
+        "source": f"botocore {botocore.__version__}",
+        "metadata": {
+            key: model["metadata"][key]
+            for key in (
+                "apiVersion",
+                "protocol",
+                "serviceId",
+                "signingName",
+                "targetPrefix",
+                "jsonVersion",
+                "endpointPrefix",
+            )
+            if key in model["metadata"]
+        },
+        "operations": operations,
+        "shapes": {name: _strip_shape(model["shapes"][name]) for name in sorted(names)},
+    }
+
+
+def main() -> None:
+    """Write every model."""
+    for service, wanted in SERVICES.items():
+        text = json.dumps(strip(service, wanted), separators=(",", ":"))
+        (TARGET / f"{service}.json").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
