@@ -339,9 +339,12 @@ def _code_fields(code: package.Package) -> dict[str, Any]:
 
 def _listed(shown: dict[str, Any]) -> dict[str, Any]:
     """Lists leave the state out, as AWS's do."""
-    hidden = ("State", "StateReason", "StateReasonCode", "LastUpdateStatus",
-              "LastUpdateStatusReason", "LastUpdateStatusReasonCode", "RuntimeVersionConfig")  # fmt: skip
-    return {key: value for key, value in shown.items() if key not in hidden}
+    hidden = {"RuntimeVersionConfig"}
+    return {
+        key: value
+        for key, value in shown.items()
+        if key not in hidden and not key.startswith(("State", "LastUpdate"))
+    }
 
 
 def _encode_marker(name: str) -> str:

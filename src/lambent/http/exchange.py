@@ -120,14 +120,13 @@ class Exchange:
         return self._take()
 
     def collect(self, limit: int, done: Callable[[bytes | None], None]) -> None:
-        """Call done with the whole body, synchronously if it is in; with None past limit bytes."""
-        try:
-            self._admit(limit)
-        except BodyTooLarge:
-            done(None)
-            return
+        """Call done with the whole body, synchronously if it is in; with None past limit bytes.
+
+        A body over the limit is read to its end and thrown away, so that the connection lives on.
+        """
+        self._continue_now()
         if self._complete:
-            done(self._take())
+            done(self._take() if self._bytes <= limit else None)
         else:
             self._limit = limit
             self._collector = done
@@ -152,6 +151,9 @@ class Exchange:
         declared = self.headers.get("content-length")
         if self._bytes > limit or (declared is not None and int(declared) > limit):
             raise BodyTooLarge
+        self._continue_now()
+
+    def _continue_now(self) -> None:
         if self._continue and not self._complete:
             self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._continue = False
@@ -178,12 +180,12 @@ class Exchange:
         """More of the body has arrived."""
         if self.discarding:
             return
-        self._body.append(data)
         self._bytes += len(data)
         if self._collector is not None and self._bytes > self._limit:
-            collector, self._collector = self._collector, None
-            collector(None)
-        elif self._bytes > HIGH_WATER and self._collector is None and self._waiter is None:
+            self._body.clear()
+            return
+        self._body.append(data)
+        if self._bytes > HIGH_WATER and self._collector is None and self._waiter is None:
             self._connection.pause_reading()
         self._wake()
 
@@ -192,7 +194,7 @@ class Exchange:
         self._complete = True
         if self._collector is not None:
             collector, self._collector = self._collector, None
-            collector(self._take())
+            collector(self._take() if self._bytes <= self._limit else None)
         self._wake()
 
     @property

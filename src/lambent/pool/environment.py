@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -100,7 +99,7 @@ class ExecutionEnvironment:
             asyncio.get_running_loop().create_future()
         )
         self._turn: asyncio.Future[Result] | None = None
-        self._tail: deque[str] | None = None
+        self._tail: bytearray | None = None
         self._request_id = ""
         self._answered = False
 
@@ -163,7 +162,7 @@ class ExecutionEnvironment:
         loop = asyncio.get_running_loop()
         self._turn = loop.create_future()
         self._request_id = request_id = invocation.request_id
-        self._tail = deque() if invocation.log_tail else None
+        self._tail = bytearray() if invocation.log_tail else None
         began = self._clock.monotonic()
         self._platform(lines.start(request_id, version.version))
         left = max(0.0, timeout - spent)
@@ -206,8 +205,7 @@ class ExecutionEnvironment:
         self._write(now, closing)
         tail = b""
         if self._tail is not None:
-            tail = "".join(f"{line}\n" for line in self._tail).encode("utf-8", "replace")
-            tail = tail[-_TAIL_BYTES:]
+            tail = bytes(self._tail)
         self._tail = None
         self._turn = None
         if failed or self.tainted:
@@ -324,9 +322,8 @@ class ExecutionEnvironment:
     def _write(self, timestamp: int, messages: list[str]) -> None:
         tail = self._tail
         if tail is not None:
-            tail.extend(messages)
-            while len(tail) > 200:
-                tail.popleft()
+            tail += "".join([f"{message}\n" for message in messages]).encode("utf-8", "replace")
+            del tail[:-_TAIL_BYTES]
         self._log.append(timestamp, messages)
 
 
