@@ -88,6 +88,7 @@ def start_server(data: Path, *flags: str, environment: dict[str, str] | None = N
     line = process.stdout.readline()
     if "ready at" not in line:
         process.wait(timeout=10)
+        process.stdout.close()
         raise RuntimeError(f"the server did not start: {line!r}")
     key = json.loads((data / "credentials.json").read_text())
     return Server(process, line.split()[-1], data, key)

@@ -12,6 +12,7 @@ import os
 from .syscalls import (
     MNT_DETACH,
     MOUNT_ATTR_NODEV,
+    MOUNT_ATTR_NOEXEC,
     MOUNT_ATTR_NOSUID,
     MOUNT_ATTR_RDONLY,
     MS_BIND,
@@ -125,7 +126,10 @@ def _build_dev(root: str) -> None:
     mount("tmpfs", root + "/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, options)
     for name in _DEVICES:
         _write("%s/dev/%s" % (root, name), "")
-        mount("/dev/" + name, "%s/dev/%s" % (root, name), None, MS_BIND)
+        device = open_tree("/dev/" + name)
+        mount_setattr(device, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)
+        move_mount(device, "%s/dev/%s" % (root, name))
+        os.close(device)
     for name, target in _DEVICE_LINKS:
         os.symlink(target, "%s/dev/%s" % (root, name))
     mount(None, root + "/dev", None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC)
