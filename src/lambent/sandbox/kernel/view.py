@@ -161,7 +161,10 @@ def build_template(root: str, language: str, runtime: str, kernel: str) -> None:
     _build_dev(root)
     # The host's /proc stays visible to the zygote alone: a user namespace may mount a fresh
     # /proc only where a complete one is in sight.  Each sandbox covers it with its own.
-    mount("/proc", root + "/proc", None, MS_BIND | MS_REC)
+    proc = open_tree("/proc")
+    mount_setattr(proc, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
+    move_mount(proc, root + "/proc")
+    os.close(proc)
     os.chdir(root)
     pivot_root(".", ".")
     umount(".", MNT_DETACH)
