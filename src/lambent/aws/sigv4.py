@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from urllib.parse import quote, unquote, unquote_plus
+from urllib.parse import quote, unquote_plus
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED = "UNSIGNED-PAYLOAD"
@@ -204,7 +204,7 @@ class SigningKeys:
 def canonical_path(path: str, service: str) -> str:
     """The path as it is signed: normalised and encoded once more, but for S3 as it is."""
     if service == "s3":
-        return quote(unquote(path), safe="/-_.~") or "/"
+        return quote(path, safe="/-_.~%") or "/"
     if "%" not in path and "//" not in path and "/." not in path:
         return quote(path, safe="/-_.~") or "/"
     return quote(_normalised(path), safe="/-_.~")

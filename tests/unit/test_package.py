@@ -1,0 +1,151 @@
+"""Hostile archives: nothing lands outside, nothing special lands at all."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import stat
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from lambent.errors import InvalidParameterValue
+from lambent.functions import package
+
+LIMIT = 1 << 20
+
+
+def archive(*entries: tuple[str, bytes, int]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as target:
+        for name, content, mode in entries:
+            info = zipfile.ZipInfo(name)
+            info.external_attr = mode << 16 or 0x20  # as Windows writes it
+            info.compress_type = zipfile.ZIP_DEFLATED
+            target.writestr(info, content)
+    return buffer.getvalue()
+
+
+def unpack(data: bytes, folder: Path, limit: int = LIMIT) -> Path:
+    target = folder / "tree"
+    package.unpack(io.BytesIO(data), target, limit)
+    return target
+
+
+def test_files_folders_modes_and_links_are_kept(tmp_path: Path) -> None:
+    tree = unpack(
+        archive(
+            ("app.py", b"code", 0o100640),
+            ("bin/run", b"#!", 0o100755),
+            ("lib/", b"", 0o040755),
+            ("lib/current", b"../bin/run", 0o120777),
+            ("windows.txt", b"no mode", 0),
+        ),
+        tmp_path,
+    )
+    assert stat.S_IMODE((tree / "app.py").stat().st_mode) == 0o640
+    assert stat.S_IMODE((tree / "bin/run").stat().st_mode) == 0o755
+    assert stat.S_IMODE((tree / "windows.txt").stat().st_mode) == 0o644
+    assert os.readlink(tree / "lib/current") == "../bin/run"
+    assert stat.S_IMODE(tree.stat().st_mode) == 0o755
+
+
+def test_special_bits_are_dropped(tmp_path: Path) -> None:
+    tree = unpack(archive(("run", b"", 0o107755), ("d/", b"", 0o043777)), tmp_path)
+    assert stat.S_IMODE((tree / "run").stat().st_mode) == 0o755
+    assert stat.S_IMODE((tree / "d").stat().st_mode) == 0o777
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [("../evil", b"", 0o100644)],
+        [("a/../../evil", b"", 0o100644)],
+        [("/etc/evil", b"", 0o100644)],
+        [("a\\..\\evil", b"", 0o100644)],
+        [("x" * 300, b"", 0o100644)],
+        [("link", b"/etc/passwd", 0o120777)],
+        [("link", b"../outside", 0o120777)],
+        [("a/link", b"../../outside", 0o120777)],
+        [("link", b"target", 0o120777), ("link/file", b"", 0o100644)],
+        [("file", b"", 0o100644), ("file/below", b"", 0o100644)],
+        [("same", b"1", 0o100644), ("same", b"2", 0o100644)],
+        [("same", b"1", 0o100644), ("./same", b"2", 0o100644)],
+        [("fifo", b"", 0o010644)],
+        [("device", b"", 0o060644)],
+        [("link", b"x" * 5000, 0o120777)],
+    ],
+    ids=lambda entries: entries[0][0][:20],
+)
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_hostile_archive_is_refused_whole(
+    tmp_path: Path, entries: list[tuple[str, bytes, int]]
+) -> None:
+    data = archive(("good.py", b"", 0o100644), *entries)
+    with pytest.raises(InvalidParameterValue, match="Could not unzip uploaded file"):
+        unpack(data, tmp_path / "in")
+    assert os.listdir(tmp_path / "in") == []
+    assert sorted(os.listdir(tmp_path)) == ["in"]
+
+
+@pytest.mark.parametrize("data", [b"", b"not a zip", archive(("a", b"b", 0o100644))[:-30]])
+def test_what_is_no_archive_is_refused(data: bytes) -> None:
+    with pytest.raises(InvalidParameterValue, match="Could not unzip uploaded file"):
+        package.inspect(data, LIMIT)
+
+
+def test_an_archive_that_declares_too_much_is_refused() -> None:
+    data = archive(("big", b"\0" * (LIMIT + 1), 0o100644))
+    with pytest.raises(
+        InvalidParameterValue, match=f"Unzipped size must be smaller than {LIMIT} bytes"
+    ):
+        package.inspect(data, LIMIT)
+
+
+def test_a_bomb_that_lies_about_its_size_is_stopped(tmp_path: Path) -> None:
+    data = bytearray(archive(("bomb", b"\0" * (4 * LIMIT), 0o100644)))
+    size = (4 * LIMIT).to_bytes(4, "little")
+    while (at := data.find(size)) >= 0:
+        data[at : at + 4] = (10).to_bytes(4, "little")
+    with pytest.raises(InvalidParameterValue):
+        unpack(bytes(data), tmp_path / "in")
+    assert os.listdir(tmp_path / "in") == []
+
+
+def test_an_encrypted_archive_is_refused() -> None:
+    data = bytearray(archive(("a", b"b", 0o100644)))
+    for magic, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        data[data.find(magic) + offset] |= 1
+    with pytest.raises(InvalidParameterValue):
+        package.inspect(bytes(data), LIMIT)
+
+
+def test_sizes_and_digests_are_told() -> None:
+    data = archive(("a", b"12345", 0o100644))
+    found = package.inspect(data, LIMIT)
+    assert (found.size, found.unpacked) == (len(data), 5)
+    assert found.sha256 == package.code_sha256(package.digest_of(data))
+
+
+def test_concurrent_requests_unpack_once(tmp_path: Path) -> None:
+    data = archive(("a", b"1", 0o100644))
+    source = tmp_path / "source.zip"
+    source.write_bytes(data)
+
+    async def scenario() -> None:
+        cache = package.CodeCache(tmp_path / "code")
+        cache.open()
+        digest = package.digest_of(data)
+        paths = await asyncio.gather(*(cache.ensure(digest, source, LIMIT) for _ in range(20)))
+        assert set(paths) == {tmp_path / "code" / digest}
+        assert cache.digests() == [digest]
+        (tmp_path / "code/.unpacking-left").mkdir()
+        cache.open()
+        assert cache.digests() == [digest]
+        (tmp_path / "code/boot").write_text("another boot")
+        cache.open()
+        assert cache.digests() == []
+
+    asyncio.run(scenario())
