@@ -34,7 +34,10 @@ class Table:
         fine = value <= bound if at_most else value >= bound
         self.failed |= not fine
         sign = "<=" if at_most else ">="
-        print(f"{'ok  ' if fine else 'MISS'} {name:<58} {value:10.2f}{unit} ({sign} {bound:g}{unit})", flush=True)
+        print(
+            f"{'ok  ' if fine else 'MISS'} {name:<58} {value:10.2f}{unit} ({sign} {bound:g}{unit})",
+            flush=True,
+        )
 
 
 def load(port: int, clients: int, seconds: float, request: bytes) -> dict[str, float]:
@@ -136,7 +139,9 @@ def burst(table: Table, server: Server) -> None:
             clients = list(threads.map(lambda _: client, range(100)))
             began = time.perf_counter()
             answers = list(
-                threads.map(lambda c: c.invoke(FunctionName=f"burst{number}", Payload=BODY), clients)  # noqa: B023
+                threads.map(
+                    lambda c: c.invoke(FunctionName=f"burst{number}", Payload=BODY), clients
+                )  # noqa: B023
             )
             walls.append(time.perf_counter() - began)
         assert all("FunctionError" not in each for each in answers)

@@ -47,7 +47,10 @@ class Client(asyncio.Protocol):
             return
         now = time.perf_counter()
         self.latencies.append(now - self.sent)
-        if not self.buffer.startswith(b"HTTP/1.1 200") or b"x-amz-function-error" in self.buffer.lower():
+        if (
+            not self.buffer.startswith(b"HTTP/1.1 200")
+            or b"x-amz-function-error" in self.buffer.lower()
+        ):
             self.errors += 1
         self.buffer = b""
         if now < self.until:
@@ -87,6 +90,4 @@ async def run(port: int, clients: int, seconds: float, request: bytes) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(
-        run(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.stdin.buffer.read())
-    )
+    uvloop.run(run(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.stdin.buffer.read()))

@@ -1,5 +1,10 @@
 """The reference: a bare uvloop + httptools server that hands the body to one Python child over a
-Unix socket and back.  Run as ``python -m benchmarks.reference``; prints its port."""
+Unix socket and back.
+
+The child gets one body at a time, as a function does: with ``pipelined`` as an argument the server
+sends it whatever it has, which lets 32 clients share system calls and shows the machine's limit
+rather than that of a runtime.  Run as ``python -m benchmarks.reference``; prints its port.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +37,9 @@ def child(end: socket.socket) -> None:
 class Child(asyncio.Protocol):
     """The server's side of the child."""
 
-    def __init__(self) -> None:
+    def __init__(self, pipelined: bool) -> None:
+        self.pipelined = pipelined
+        self.queued: deque[tuple[Http, bytes]] = deque()
         self.waiting: deque[Http] = deque()
         self.buffer = b""
         self.transport: Any = None
@@ -41,6 +48,9 @@ class Child(asyncio.Protocol):
         self.transport = transport
 
     def ask(self, http: Http, body: bytes) -> None:
+        if self.waiting and not self.pipelined:
+            self.queued.append((http, body))
+            return
         self.waiting.append(http)
         self.transport.write(struct.pack("I", len(body)) + body)
 
@@ -52,6 +62,8 @@ class Child(asyncio.Protocol):
                 return
             self.waiting.popleft().answer(self.buffer[4 : 4 + size])
             self.buffer = self.buffer[4 + size :]
+            if self.queued:
+                self.ask(*self.queued.popleft())
 
 
 class Http(asyncio.Protocol):
@@ -88,7 +100,7 @@ async def serve() -> None:
         child(theirs)
     theirs.close()
     loop = asyncio.get_running_loop()
-    to_child = Child()
+    to_child = Child("pipelined" in sys.argv)
     await loop.create_connection(lambda: to_child, sock=mine)
     server = await loop.create_server(lambda: Http(to_child), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)

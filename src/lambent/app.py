@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import gc
 import logging
 import os
 import resource
+from collections.abc import Callable
 from pathlib import Path
 
 from lambent.api.functions import Functions
@@ -86,7 +88,7 @@ class App:
             self.languages,
             self.clock,
             self.lifecycle.unpacked,
-            self._append_log,
+            self._log_writer,
             settings.response_bytes,
             settings.log_rate_bytes,
         )
@@ -121,6 +123,10 @@ class App:
                 f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}"
             ) from error
         self.edge.endpoint = self.endpoint
+        # What is here now stays: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 50, 50)
         self._reaper = asyncio.ensure_future(self._reap())
         self._resuming = asyncio.ensure_future(self.lifecycle.resume())
 
@@ -240,11 +246,10 @@ class App:
             ),
         }
 
-    def _append_log(
-        self, version: FunctionVersion, stream: str, timestamp: int, messages: list[str]
-    ) -> None:
-        group = version.log_group
-        self.logs.append(version.account, version.region, group, stream, timestamp, messages)
+    def _log_writer(
+        self, version: FunctionVersion, stream: str
+    ) -> Callable[[int, list[str]], None]:
+        return self.logs.writer(version.account, version.region, version.log_group, stream)
 
     def _sign(self, endpoint: str, region: str, path: str) -> str:
         host = endpoint.partition("://")[2]

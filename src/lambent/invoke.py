@@ -20,7 +20,7 @@ from lambent.pool.pool import Pool
 from lambent.router.base import Router
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class InvokeRequest:
     """What a caller asks: which function, with which event.
 

@@ -26,7 +26,12 @@ def test_a_function_is_pending_then_active(server: Server) -> None:
     )
     assert created["State"] == "Pending" and created["StateReasonCode"] == "Creating"
     assert "LastUpdateStatus" not in created
-    for waiter in ("function_exists", "function_active", "function_active_v2", "function_updated_v2"):
+    for waiter in (
+        "function_exists",
+        "function_active",
+        "function_active_v2",
+        "function_updated_v2",
+    ):
         client.get_waiter(waiter).wait(FunctionName="states")
     shown = client.get_function(FunctionName="states")
     configuration = shown["Configuration"]
@@ -114,11 +119,31 @@ def code(error: Any) -> str:
         ({"Runtime": "python3.7"}, "InvalidParameterValueException", "Runtimes it has: "),
         ({"Runtime": "cobol"}, "ValidationException", "at 'runtime' failed to satisfy constraint"),
         ({"Timeout": 901}, "InvalidParameterValueException", "Timeout"),
-        ({"Layers": ["arn:aws:lambda:us-east-1:000000000000:layer:x:1"]}, "InvalidParameterValueException", "Layers is not offered"),
-        ({"Code": {"ZipFile": b"no zip"}}, "InvalidParameterValueException", "Could not unzip uploaded file"),
-        ({"Code": {"S3Bucket": "bucket", "S3Key": "key"}}, "InvalidParameterValueException", "Only Code.ZipFile is offered"),
-        ({"Environment": {"Variables": {"AWS_REGION": "x"}}}, "InvalidParameterValueException", "Reserved keys used in this request: AWS_REGION"),
-        ({"Environment": {"Variables": {"AA": "x" * 5000}}}, "InvalidParameterValueException", "exceeded the 4KB limit"),
+        (
+            {"Layers": ["arn:aws:lambda:us-east-1:000000000000:layer:x:1"]},
+            "InvalidParameterValueException",
+            "Layers is not offered",
+        ),
+        (
+            {"Code": {"ZipFile": b"no zip"}},
+            "InvalidParameterValueException",
+            "Could not unzip uploaded file",
+        ),
+        (
+            {"Code": {"S3Bucket": "bucket", "S3Key": "key"}},
+            "InvalidParameterValueException",
+            "Only Code.ZipFile is offered",
+        ),
+        (
+            {"Environment": {"Variables": {"AWS_REGION": "x"}}},
+            "InvalidParameterValueException",
+            "Reserved keys used in this request: AWS_REGION",
+        ),
+        (
+            {"Environment": {"Variables": {"AA": "x" * 5000}}},
+            "InvalidParameterValueException",
+            "exceeded the 4KB limit",
+        ),
         ({"FunctionName": "x" * 65}, "InvalidParameterValueException", "at most 64"),
         ({"Architectures": ["arm64", "x86_64"]}, "ValidationException", "architectures"),
     ],
@@ -173,7 +198,9 @@ def test_what_is_not_built_yet_says_so_by_name(server: Server) -> None:
     with pytest.raises(botocore.exceptions.ClientError) as caught:
         server.client().list_layers()
     assert code(caught) == "InvalidParameterValueException"
-    assert "The operation ListLayers is not offered by this version of Lambent." in str(caught.value)
+    assert "The operation ListLayers is not offered by this version of Lambent." in str(
+        caught.value
+    )
     with pytest.raises(botocore.exceptions.ClientError) as caught:
         server.client("dynamodb").list_tables()
     assert "dynamodb is not offered" in str(caught.value)

@@ -91,7 +91,9 @@ def test_everything_speaks_json(server: Server, tmp_path: Path) -> None:
     assert "j" in [row["name"] for row in json.loads(lambent(server, "ls", "--json").stdout)]
     lines = lambent(server, "logs", "j", "--json").stdout.splitlines()
     assert all("message" in json.loads(line) for line in lines)
-    assert json.loads(lambent(server, "env", "--json").stdout)["AWS_ENDPOINT_URL"] == server.endpoint
+    assert (
+        json.loads(lambent(server, "env", "--json").stdout)["AWS_ENDPOINT_URL"] == server.endpoint
+    )
     checks = json.loads(lambent(server, "doctor", "--json").stdout)
     assert {"namespaces", "seccomp", RUNTIME} <= {row["check"] for row in checks}
     assert json.loads(lambent(server, "version", "--json").stdout)["version"]
@@ -126,7 +128,10 @@ def test_the_owners_key_is_private_and_kept_out_of_the_greeting(
 
 @pytest.mark.parametrize("isolation", ["process"])
 def test_running_without_isolation_is_asked_for_and_announced(
-    servers: Callable[..., Server], isolation: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    servers: Callable[..., Server],
+    isolation: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     server = servers("--isolation", isolation)
     assert "NOT isolated" in capfd.readouterr().err

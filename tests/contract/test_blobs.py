@@ -56,7 +56,9 @@ def test_an_interrupted_put_leaves_nothing(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("digest", ["", "..", "a" * 63, "A" * 64, "../" + "a" * 61, "a" * 64 + "\n"])
+@pytest.mark.parametrize(
+    "digest", ["", "..", "a" * 63, "A" * 64, "../" + "a" * 61, "a" * 64 + "\n"]
+)
 def test_what_is_no_digest_is_refused(tmp_path: Path, digest: str) -> None:
     with pytest.raises(ValueError):
         asyncio.run(FileBlobs(tmp_path).exists(digest))

@@ -22,9 +22,7 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Scenario], 
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Store]:
-        store: Store = (
-            SqliteStore(tmp_path / "db") if request.param == "sqlite" else MemoryStore()
-        )
+        store: Store = SqliteStore(tmp_path / "db") if request.param == "sqlite" else MemoryStore()
         await store.open()
         yield store
         await store.close()

@@ -14,7 +14,9 @@ import pytest
 
 from tests.conftest import ROLE, RUNTIME, Server, make_zip
 
-CODE = make_zip({"app.py": "import time\ndef handler(e, c):\n    time.sleep(e.get('s', 0))\n    return e"})
+CODE = make_zip(
+    {"app.py": "import time\ndef handler(e, c):\n    time.sleep(e.get('s', 0))\n    return e"}
+)
 
 
 def _create(client: Any, name: str) -> None:

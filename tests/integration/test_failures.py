@@ -18,7 +18,7 @@ def test_a_handlers_exception_is_its_callers_error(functions: Functions) -> None
     assert answer.payload["errorType"] == "ValueError"
     assert answer.payload["requestId"] == answer.raw["ResponseMetadata"]["RequestId"]
     assert answer.payload["stackTrace"] == [
-        '  File "/var/task/app.py", line 2, in handler\n    raise ValueError(\'no good\')\n'
+        "  File \"/var/task/app.py\", line 2, in handler\n    raise ValueError('no good')\n"
     ]
     assert "[ERROR] ValueError: no good" in answer.log
     assert functions.invoke(name).error == "Unhandled"
@@ -27,7 +27,12 @@ def test_a_handlers_exception_is_its_callers_error(functions: Functions) -> None
 @pytest.mark.parametrize(
     ("source", "handler", "kind", "message"),
     [
-        ("def handler(", "app.handler", "Runtime.UserCodeSyntaxError", "Syntax error in module 'app'"),
+        (
+            "def handler(",
+            "app.handler",
+            "Runtime.UserCodeSyntaxError",
+            "Syntax error in module 'app'",
+        ),
         (
             "import nothing_here",
             "app.handler",
@@ -120,9 +125,7 @@ def test_a_child_that_runs_out_of_memory_ends_the_invocation(functions: Function
         Timeout=20,
     )
     answer = functions.invoke(name)
-    assert (
-        answer.payload == 1 or answer.payload["errorType"] == "Runtime.OutOfMemory"
-    )
+    assert answer.payload == 1 or answer.payload["errorType"] == "Runtime.OutOfMemory"
 
 
 def test_a_fork_bomb_is_contained(functions: Functions) -> None:
@@ -152,7 +155,8 @@ def test_a_fork_bomb_is_contained(functions: Functions) -> None:
 
 def test_a_flood_of_output_stops_nobody_else(functions: Functions) -> None:
     flood = functions.create(
-        "import os\ndef handler(e, c):\n    while True: os.write(1, b'x' * 99 + b'\\n')\n", Timeout=3
+        "import os\ndef handler(e, c):\n    while True: os.write(1, b'x' * 99 + b'\\n')\n",
+        Timeout=3,
     )
     good = functions.create("def handler(e, c): return 'ok'")
     with ThreadPoolExecutor(1) as threads:

@@ -48,7 +48,9 @@ def handler(event, c):
     assert shown["identity"] is None
 
 
-def test_a_second_call_reuses_the_environment_with_its_globals_and_tmp(functions: Functions) -> None:
+def test_a_second_call_reuses_the_environment_with_its_globals_and_tmp(
+    functions: Functions,
+) -> None:
     name = functions.create(
         """
 import os

@@ -39,7 +39,9 @@ def refused(function, *arguments, **options):
 def call(number, *arguments):
     """A system call by number; its errno, 0 if it succeeded."""
     ctypes.set_errno(0)
-    result = libc.syscall(number, *[ctypes.c_long(a) if isinstance(a, int) else a for a in arguments])
+    result = libc.syscall(
+        number, *[ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
+    )
     return ctypes.get_errno() if result < 0 else 0
 
 
@@ -53,15 +55,46 @@ def writable(path):
 
 # -- files ------------------------------------------------------------------------------------
 
-for path in ("/", "/usr", "/usr/bin", "/etc", "/var", "/var/task", "/var/runtime", "/var/lang",
-             "/opt", "/dev", "/run", "/home", "/root", "/proc", "/mnt"):
+for path in (
+    "/",
+    "/usr",
+    "/usr/bin",
+    "/etc",
+    "/var",
+    "/var/task",
+    "/var/runtime",
+    "/var/lang",
+    "/opt",
+    "/dev",
+    "/run",
+    "/home",
+    "/root",
+    "/proc",
+    "/mnt",
+):
     PROBES["create in " + path] = lambda path=path: refused(open, path + "/probe", "w")
-for path in ("/etc/passwd", "/etc/ld.so.cache", "/var/runtime/bootstrap.py", "/usr/bin/env",
-             "/var/task/app.py"):
+for path in (
+    "/etc/passwd",
+    "/etc/ld.so.cache",
+    "/var/runtime/bootstrap.py",
+    "/usr/bin/env",
+    "/var/task/app.py",
+):
     PROBES["write " + path] = lambda path=path: not writable(path)
     PROBES["chmod " + path] = lambda path=path: refused(os.chmod, path, 0o777)
-for path in ("/etc/shadow", "/root/.bashrc", "/home/tester", "/var/lib/dpkg", "/work", "/sys/kernel",
-             "/boot", "/lost+found", "/var/log", "/etc/hosts.allow", "/etc/ssh"):
+for path in (
+    "/etc/shadow",
+    "/root/.bashrc",
+    "/home/tester",
+    "/var/lib/dpkg",
+    "/work",
+    "/sys/kernel",
+    "/boot",
+    "/lost+found",
+    "/var/log",
+    "/etc/hosts.allow",
+    "/etc/ssh",
+):
     PROBES["see " + path] = lambda path=path: not os.path.exists(path) or os.listdir(path) == []
 
 
@@ -143,7 +176,9 @@ def _():
 
 @probe("no capability anywhere")
 def _():
-    lines = dict(l.split(":\t", 1) for l in open("/proc/self/status").read().splitlines() if ":\t" in l)
+    lines = dict(
+        l.split(":\t", 1) for l in open("/proc/self/status").read().splitlines() if ":\t" in l
+    )
     names = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
     return all(int(lines[name], 16) == 0 for name in names)
 
@@ -185,7 +220,9 @@ def refused_or_value(limit, top):
 
 @probe("nice and realtime")
 def _():
-    return refused(os.nice, -5) and refused(os.sched_setscheduler, 0, os.SCHED_FIFO, os.sched_param(1))
+    return refused(os.nice, -5) and refused(
+        os.sched_setscheduler, 0, os.SCHED_FIFO, os.sched_param(1)
+    )
 
 
 # -- processes --------------------------------------------------------------------------------
@@ -268,26 +305,42 @@ CALLS = {
     "personality": (135, 92, (0x0040000,)),
 }
 for name, (x86, arm, arguments) in CALLS.items():
-    PROBES["call " + name] = lambda n=x86 if X86 else arm, a=arguments: call(n, *a) in (
-        errno.EPERM,
-        errno.ENOSYS,
+    PROBES["call " + name] = lambda n=x86 if X86 else arm, a=arguments: (
+        call(n, *a)
+        in (
+            errno.EPERM,
+            errno.ENOSYS,
+        )
     )
 if X86:
     for name, number in (("iopl", 172), ("ioperm", 173), ("modify_ldt", 154)):
         PROBES["call " + name] = lambda n=number: call(n, 0, 0, 0) != 0
 
-for flag, name in ((0x10000000, "user"), (0x20000, "mount"), (0x40000000, "net"), (0x20000000, "pid")):
-    PROBES["clone into a new %s namespace" % name] = (
-        lambda flag=flag: call(56 if X86 else 220, flag | 17, 0, 0, 0, 0) == errno.EPERM
+for flag, name in (
+    (0x10000000, "user"),
+    (0x20000, "mount"),
+    (0x40000000, "net"),
+    (0x20000000, "pid"),
+):
+    PROBES["clone into a new %s namespace" % name] = lambda flag=flag: (
+        call(56 if X86 else 220, flag | 17, 0, 0, 0, 0) == errno.EPERM
     )
 
 for path in ("kcore", "keys", "key-users", "kmsg", "kallsyms", "timer_list"):
     PROBES["/proc/%s tells nothing" % path] = lambda path=path: silent("/proc/" + path)
-for path in ("sys/kernel/core_pattern", "sys/kernel/modprobe", "sys/vm/drop_caches",
-             "sys/fs/binfmt_misc/register", "sysrq-trigger", "sys/kernel/hostname",
-             "sys/net/ipv4/ip_forward", "irq/default_smp_affinity"):
-    PROBES["/proc/%s is read-only" % path] = lambda path=path: not writable("/proc/" + path) or (
-        path == "sysrq-trigger" and os.stat("/proc/sysrq-trigger").st_rdev == os.makedev(1, 3)
+for path in (
+    "sys/kernel/core_pattern",
+    "sys/kernel/modprobe",
+    "sys/vm/drop_caches",
+    "sys/fs/binfmt_misc/register",
+    "sysrq-trigger",
+    "sys/kernel/hostname",
+    "sys/net/ipv4/ip_forward",
+    "irq/default_smp_affinity",
+):
+    PROBES["/proc/%s is read-only" % path] = lambda path=path: (
+        not writable("/proc/" + path)
+        or (path == "sysrq-trigger" and os.stat("/proc/sysrq-trigger").st_rdev == os.makedev(1, 3))
     )
 
 
@@ -306,7 +359,15 @@ def _():
 
 # -- network ----------------------------------------------------------------------------------
 
-for family, name in ((17, "packet"), (40, "vsock"), (38, "alg"), (44, "xdp"), (30, "tipc"), (31, "bluetooth"), (29, "can")):
+for family, name in (
+    (17, "packet"),
+    (40, "vsock"),
+    (38, "alg"),
+    (44, "xdp"),
+    (30, "tipc"),
+    (31, "bluetooth"),
+    (29, "can"),
+):
     PROBES["socket family " + name] = lambda family=family: refused(socket.socket, family, 3, 0)
 PROBES["raw sockets"] = lambda: refused(socket.socket, socket.AF_INET, socket.SOCK_RAW, 1)
 for protocol, name in ((9, "audit"), (12, "netfilter"), (15, "uevent")):
@@ -368,12 +429,19 @@ def _():
 
 @probe("shared memory is private")
 def _():
-    return not os.path.exists("/dev/shm") and call(29 if X86 else 194, 0x4C414D42, 1, 0) == errno.ENOENT
+    return (
+        not os.path.exists("/dev/shm")
+        and call(29 if X86 else 194, 0x4C414D42, 1, 0) == errno.ENOENT
+    )
 
 
 @probe("programs run confined too")
 def _():
-    done = subprocess.run([sys.executable, "-c", "print(open('/proc/self/status').read())"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", "print(open('/proc/self/status').read())"],
+        capture_output=True,
+        text=True,
+    )
     return "Seccomp:\t2" in done.stdout and "CapBnd:\t0000000000000000" in done.stdout
 
 
@@ -381,7 +449,11 @@ EVENT = {}
 
 
 def handler(event, context):
-    if os.getuid() != 993 or os.environ.get("LAMBDA_TASK_ROOT") != "/var/task" or os.path.exists("/sys/kernel"):
+    if (
+        os.getuid() != 993
+        or os.environ.get("LAMBDA_TASK_ROOT") != "/var/task"
+        or os.path.exists("/sys/kernel")
+    ):
         raise SystemExit("probes run inside a sandbox only")
     EVENT.update(event)
     results = {}

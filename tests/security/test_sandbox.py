@@ -13,9 +13,7 @@ PROBES = Path(__file__).with_name("probes.py")
 
 
 def test_every_probe_is_contained(functions: Functions, tmp_path: Path) -> None:
-    name = functions.create(
-        {"app.py": PROBES.read_text()}, Timeout=60, MemorySize=512
-    )
+    name = functions.create({"app.py": PROBES.read_text()}, Timeout=60, MemorySize=512)
     canary = tmp_path / "canary"
     canary.write_text("host")
     with socket.socket(socket.AF_UNIX) as listener:

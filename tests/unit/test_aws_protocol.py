@@ -116,7 +116,11 @@ def test_we_parse_what_botocore_serialises(name: str, data: st.DataObject) -> No
 
 
 def _query(value: Any) -> str:
-    return {True: "true", False: "false"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    return (
+        {True: "true", False: "false"}.get(value, str(value))
+        if isinstance(value, bool)
+        else str(value)
+    )
 
 
 @pytest.mark.parametrize("name", operations())
@@ -192,8 +196,14 @@ def test_all_violations_are_told_in_one_message() -> None:
     text = broken("CreateFunction", FunctionName="no!", Code=CODE, Timeout=99999)
     assert text.startswith("3 validation errors detected: ")
     assert "Value null at 'role' failed to satisfy constraint: Member must not be null" in text
-    assert "Value 'no!' at 'functionName' failed to satisfy constraint: Member must satisfy regular expression pattern: " in text
-    assert "Value '99999' at 'timeout' failed to satisfy constraint: Member must have value less than or equal to 5400" in text
+    assert (
+        "Value 'no!' at 'functionName' failed to satisfy constraint: Member must satisfy regular expression pattern: "
+        in text
+    )
+    assert (
+        "Value '99999' at 'timeout' failed to satisfy constraint: Member must have value less than or equal to 5400"
+        in text
+    )
 
 
 def test_lists_and_maps_are_told_as_a_whole() -> None:
@@ -202,9 +212,7 @@ def test_lists_and_maps_are_told_as_a_whole() -> None:
         "Value '[mips]' at 'architectures' failed to satisfy constraint: Member must satisfy "
         "constraint: [Member must satisfy enum value set: [x86_64, arm64]]"
     )
-    nested = broken(
-        "CreateFunction", FunctionName="f", Code={"S3Bucket": "a"}, Role=ROLE
-    )
+    nested = broken("CreateFunction", FunctionName="f", Code={"S3Bucket": "a"}, Role=ROLE)
     assert "at 'code.s3Bucket' failed to satisfy constraint" in nested
 
 

@@ -44,7 +44,7 @@ class Wire:
     def __init__(self, application: Callable[[Exchange], None], **limits: Any) -> None:
         self.server = HttpServer(application, HttpLimits(**limits))
         self.now = 0.0
-        self.server.now = lambda: self.now  # type: ignore[method-assign]
+        self.server.now = lambda: self.now
         self.connection = self.server.connection()
         self.transport = Transport()
         self.connection.connection_made(self.transport)
@@ -78,7 +78,9 @@ def test_a_request_is_answered() -> None:
 def test_a_request_may_come_byte_by_byte() -> None:
     async def scenario() -> None:
         wire = Wire(echo)
-        for byte in b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n":
+        for byte in (
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+        ):
             wire.send(bytes([byte]))
         assert wire.out.endswith(b"\r\n\r\nabcde")
 
@@ -91,7 +93,6 @@ def test_pipelined_requests_are_answered_in_order() -> None:
         wire = Wire(waiting.append)
         wire.send(b"GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\n")
         assert [each.path for each in waiting] == ["/1"]
-        assert waiting[0].pipelined
         waiting[0].respond(200, (), b"one")
         assert [each.path for each in waiting] == ["/1", "/2"]
         waiting[1].respond(200, (), b"two")
@@ -109,6 +110,15 @@ def test_a_corked_response_goes_out_with_the_next() -> None:
         assert wire.out == b""
         waiting[1].respond(200)
         assert wire.out.startswith(b"HTTP/1.1 202") and b"HTTP/1.1 200" in wire.out
+
+    run(scenario)
+
+
+def test_a_corked_response_goes_out_at_once_to_a_client_that_waits() -> None:
+    async def scenario() -> None:
+        wire = Wire(lambda exchange: exchange.collect(9, lambda body: exchange.respond(202, cork=True)))
+        wire.send(b"POST /1 HTTP/1.1\r\nContent-Length: 1\r\n\r\nx")
+        assert wire.out.startswith(b"HTTP/1.1 202")
 
     run(scenario)
 

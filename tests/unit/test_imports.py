@@ -96,7 +96,9 @@ def _may(source: str, target: str) -> bool:
     if source == "arn" or not target:
         return not target
     allowed = ALLOWED[source]
-    return "*" in allowed or any(target == each or target.startswith(each + ".") for each in allowed)
+    return "*" in allowed or any(
+        target == each or target.startswith(each + ".") for each in allowed
+    )
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
@@ -134,5 +136,9 @@ def test_what_runs_outside_the_server_imports_the_standard_library_only(path: Pa
 
 
 def test_no_file_is_two_ideas() -> None:
-    long = {str(p.relative_to(ROOT)): n for p in modules() if (n := len(p.read_text().splitlines())) > 600}
+    long = {
+        str(p.relative_to(ROOT)): n
+        for p in modules()
+        if (n := len(p.read_text().splitlines())) > 600
+    }
     assert long == {}

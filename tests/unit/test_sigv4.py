@@ -72,13 +72,19 @@ def refused(request: AWSRequest, **changed: Any) -> str:
 def test_a_signed_request_is_accepted() -> None:
     claim = check(signed(token="session"))
     assert claim.scope.access_key == KEY
-    assert (claim.scope.region, claim.scope.service, claim.token) == ("us-east-1", "lambda", "session")
+    assert (claim.scope.region, claim.scope.service, claim.token) == (
+        "us-east-1",
+        "lambda",
+        "session",
+    )
 
 
 @settings(max_examples=200, deadline=None)
 @given(
     path=st.lists(st.text("abc:/$ _-%.é~+=&", min_size=1, max_size=8), max_size=4),
-    query=st.dictionaries(st.text("ab&= é/+%", max_size=6), st.text("ab&= é/+%~", max_size=6), max_size=3),
+    query=st.dictionaries(
+        st.text("ab&= é/+%", max_size=6), st.text("ab&= é/+%~", max_size=6), max_size=3
+    ),
     body=st.binary(max_size=50),
     service=st.sampled_from(["lambda", "s3"]),
 )
@@ -168,7 +174,9 @@ def test_a_presigned_url_is_accepted_until_it_expires() -> None:
 
 def test_our_own_presigned_url_is_accepted() -> None:
     now = datetime.datetime.now(datetime.UTC)
-    target = sigv4.presign("GET", HOST, "/_lambent/code/x", KEY, SECRET, "r", "lambda-code", now, 60)
+    target = sigv4.presign(
+        "GET", HOST, "/_lambent/code/x", KEY, SECRET, "r", "lambda-code", now, 60
+    )
     check(AWSRequest("GET", f"http://{HOST}{target}"))
 
 
@@ -205,7 +213,10 @@ def test_signed_chunks_are_verified_one_by_one() -> None:
         decoder.feed(wire.replace(b"a" * 100, b"b" * 100, 1))
 
 
-@pytest.mark.parametrize("wire", [b"zz\r\n", b"5\r\nhello\r\n", b"x" * 200, b"ffffffff;chunk-signature=" + b"0" * 64 + b"\r\n"])
+@pytest.mark.parametrize(
+    "wire",
+    [b"zz\r\n", b"5\r\nhello\r\n", b"x" * 200, b"ffffffff;chunk-signature=" + b"0" * 64 + b"\r\n"],
+)
 def test_malformed_chunks_are_refused(wire: bytes) -> None:
     scope = sigv4.Scope("A", "20130524", "us-east-1", "s3")
     claim = sigv4.Claim(scope, "20130524T000000Z", ("host",), "0", False, 0, None)

@@ -11,12 +11,11 @@ from lambent.iam.authenticate import Principal
 Handler = Callable[["Context", dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Context:
-    """One request: its caller, its id, its headers."""
+    """One request: its caller and its headers."""
 
     principal: Principal
-    request_id: str
     endpoint: str
     headers: dict[str, str]
 

@@ -33,6 +33,8 @@ class Shape:
     error_status: int = 0
     error_fault: bool = False
     error_code: str = ""
+    # Short strings found valid lately: function names come again and again.
+    valid: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ request.  Source of the rules: AWS General Reference, "Signature Version 4 signi
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import re
@@ -40,7 +41,7 @@ class SignatureError(Exception):
         self.status = status
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Scope:
     """A credential scope: whose key, which day, which region, which service."""
 
@@ -55,7 +56,7 @@ class Scope:
         return f"{self.day}/{self.region}/{self.service}/aws4_request"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Claim:
     """What a request says of its signature, before anything is verified."""
 
@@ -148,28 +149,36 @@ def _scope(credential: str) -> Scope:
     return Scope(parts[0], parts[1], parts[2], parts[3])
 
 
+@functools.lru_cache(64)
+def _read_stamp(stamp: str) -> datetime | None:
+    """X-Amz-Date; cached, because a client's requests of one second share it."""
+    try:
+        return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
 def check_time(claim: Claim, now: datetime) -> None:
     """Refuse a claim of another day than it says, too old, or from the future."""
-    try:
-        signed_at = datetime.strptime(claim.stamp, _STAMP).replace(tzinfo=UTC)
-    except ValueError:
+    signed_at = _read_stamp(claim.stamp)
+    if signed_at is None:
         raise SignatureError(
             "IncompleteSignatureException", "Date must be in ISO-8601 'basic format'."
-        ) from None
+        )
     if claim.stamp[:8] != claim.scope.day:
         raise SignatureError(
             "SignatureDoesNotMatch", "Date in Credential scope does not match YYYYMMDD of the date."
         )
     last = signed_at + (timedelta(seconds=claim.expires) if claim.presigned else SKEW)
-    current = now.strftime(_STAMP)
     if signed_at > now + SKEW:
-        limit = (now + SKEW).strftime(_STAMP)
+        current, limit = now.strftime(_STAMP), (now + SKEW).strftime(_STAMP)
         raise SignatureError(
             "InvalidSignatureException",
             f"Signature not yet current: {claim.stamp} is still later than {limit} "
             f"({current} + 5 min.)",
         )
     if last < now:
+        current = now.strftime(_STAMP)
         limit = (now - (timedelta(0) if claim.presigned else SKEW)).strftime(_STAMP)
         raise SignatureError(
             "InvalidSignatureException",
@@ -201,6 +210,7 @@ class SigningKeys:
         return key
 
 
+@functools.lru_cache(1024)
 def canonical_path(path: str, service: str) -> str:
     """The path as it is signed: normalised and encoded once more, but for S3 as it is."""
     if service == "s3":

@@ -11,6 +11,7 @@ from typing import Any
 from lambent.aws.model import Shape
 
 _ENOUGH = 20
+_CACHED, _CACHED_LENGTH = 1024, 200
 
 
 class ValidationError(Exception):
@@ -109,7 +110,9 @@ def _bound(value: float) -> str:
 
 def _broken(shape: Shape, value: Any) -> list[str]:
     """The constraints a value itself (not its parts) breaks."""
-    broken = []
+    if shape.kind == "string" and value in shape.valid:
+        return []
+    broken: list[str] = []
     if shape.maximum is not None or shape.minimum is not None:
         measured = _size(shape, value)
         if measured is not None:
@@ -122,6 +125,10 @@ def _broken(shape: Shape, value: Any) -> list[str]:
         broken.append(_pattern(shape))
     if shape.enum and value not in shape.enum:
         broken.append(_enum(shape))
+    if not broken and shape.matcher is not None and len(value) <= _CACHED_LENGTH:
+        if len(shape.valid) >= _CACHED:
+            shape.valid.clear()
+        shape.valid.add(value)
     return broken
 
 

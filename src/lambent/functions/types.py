@@ -1,7 +1,8 @@
 """What a function is.
 
 A Function is one aggregate: its $LATEST, its published versions and its tags change together, in
-one document of the Store.  All types are frozen; a change makes a new one.
+one document of the Store.  What is stored is frozen: a change makes a new
+one; what lives for one request is not, because freezing costs it microseconds.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ def _version(raw: dict[str, Any]) -> FunctionVersion:
     return FunctionVersion(configuration=configuration, **raw)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Invocation:
     """One request to run a version.
 
@@ -146,7 +147,7 @@ class Invocation:
     log_tail: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """What became of an invocation.
 

@@ -46,15 +46,15 @@ class Edge:
         self._runtimes = runtimes
         self._tasks: set[asyncio.Task[None]] = set()
         self.endpoint = ""
+        self._loop = asyncio.get_running_loop()
 
     def __call__(self, exchange: Exchange) -> None:
         """Handle a request in a task of its own."""
-        task = asyncio.ensure_future(self._handle(exchange))
+        task = self._loop.create_task(self._handle(exchange))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _handle(self, exchange: Exchange) -> None:
-        request_id = ids.uuid()
         try:
             if exchange.path == "/_lambent/health":
                 self._send_json(exchange, {"status": "ok"})
@@ -66,7 +66,7 @@ class Edge:
                     f"Request must be smaller than {REQUEST_BYTES} bytes for the "
                     "CreateFunction operation"
                 )
-                self._send(exchange, self._service("lambda").refuse(error), request_id)
+                self._send(exchange, self._service("lambda").refuse(error))
                 return
             query = parse_query(exchange.query)
             try:
@@ -78,13 +78,13 @@ class Edge:
                     return
                 service = self._service(principal.service)
             except ServiceError as refused:
-                self._send(exchange, self._service("lambda").refuse(refused), request_id)
+                self._send(exchange, self._service("lambda").refuse(refused))
                 return
             host = exchange.headers.get("host")
             endpoint = f"http://{host}" if host else self.endpoint
-            context = Context(principal, request_id, endpoint, exchange.headers)
+            context = Context(principal, endpoint, exchange.headers)
             response = await service.call(context, exchange.method, exchange.path, query, body)
-            self._send(exchange, response, request_id)
+            self._send(exchange, response)
         except ClientGone:
             exchange.abort()
         except Exception:
@@ -100,13 +100,13 @@ class Edge:
         return service
 
     @staticmethod
-    def _send(exchange: Exchange, response: WireResponse, request_id: str) -> None:
+    def _send(exchange: Exchange, response: WireResponse) -> None:
         headers = response.headers
         for name, _ in headers:
             if name == "x-amzn-RequestId":
                 break
         else:
-            headers.append(("x-amzn-RequestId", request_id))
+            headers.append(("x-amzn-RequestId", ids.uuid()))
         exchange.respond(response.status, headers, response.body)
 
     @staticmethod

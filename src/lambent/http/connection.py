@@ -128,6 +128,8 @@ class Connection(asyncio.Protocol):
                 self._reject(500)
         except httptools.HttpParserError:
             self._reject(400)
+        if self._corked and self._current is None:
+            self.write(b"")
 
     def eof_received(self) -> None:
         return None
@@ -202,13 +204,11 @@ class Connection(asyncio.Protocol):
 
     # -- for exchanges --------------------------------------------------------------------
 
-    @property
-    def has_next(self) -> bool:
-        """Whether another request waits behind the current one."""
-        return bool(self._queue)
-
     def write(self, data: bytes, cork: bool = False) -> None:
-        """Send bytes, after what was corked; corked bytes wait for the next write."""
+        """Send bytes, after what was corked.
+
+        Corked bytes wait for the next write if the client has sent another request already.
+        """
         if self.closed:
             return
         if self._corked:

@@ -105,11 +105,6 @@ class Exchange:
         """Whether the client has hung up."""
         return self._connection.closed
 
-    @property
-    def pipelined(self) -> bool:
-        """Whether the client has already sent its next request."""
-        return self._connection.has_next
-
     async def read(self, limit: int) -> bytes:
         """The whole body; raises BodyTooLarge past limit bytes, ClientGone if it never ends."""
         self._admit(limit)
@@ -216,7 +211,10 @@ class Exchange:
     def respond(
         self, status: int, headers: HeaderList = (), body: bytes = b"", cork: bool = False
     ) -> None:
-        """Answer in one piece; ``cork`` lets the connection send it with its next response."""
+        """Answer in one piece.
+
+        cork: a client that has sent its next request already may get this with the next answer.
+        """
         head = self._head(status, headers)
         if status != 204 and status != 304 and status >= 200:
             head.append(b"Content-Length: %d\r\n" % len(body))

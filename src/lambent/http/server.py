@@ -23,10 +23,7 @@ class HttpServer:
         self.rejected = 0
         self._application = application
         self._servers: list[asyncio.Server] = []
-
-    def now(self) -> float:
-        """The loop's own monotonic seconds."""
-        return asyncio.get_running_loop().time()
+        self.now = asyncio.get_running_loop().time
 
     def count_rejected(self) -> None:
         """A request broke HTTP or a limit."""

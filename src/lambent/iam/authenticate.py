@@ -22,7 +22,7 @@ class SignatureRefused(ServiceError):
         self.status = error.status  # type: ignore[misc]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Principal:
     """A verified caller: whose account, which key, and the region and service it signed for."""
 

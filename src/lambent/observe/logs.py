@@ -15,8 +15,9 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -124,48 +125,50 @@ class LogStore:
         """Where a group lives."""
         return self._root / account / region / quote(group, safe="")
 
-    def append(
-        self,
-        account: str,
-        region: str,
-        group: str,
-        stream: str,
-        timestamp: int,
-        messages: list[str],
-    ) -> None:
-        """Take lines of one stream; they are on disk within FLUSH_SECONDS."""
+    def writer(
+        self, account: str, region: str, group: str, stream: str
+    ) -> Callable[[int, list[str]], None]:
+        """How one stream takes lines: (ms, messages); on disk within FLUSH_SECONDS."""
         key = (account, region, group)
-        entry = self._groups.get(key)
-        if entry is None:
-            entry = self._groups[key] = _Group(self.folder(*key), self._group_bytes)
-        if self._pending_bytes > _PENDING_BYTES:
-            self.dropped += len(messages)
-            return
-        for message in messages:
-            line = json.dumps([timestamp, stream, message], ensure_ascii=False) + "\n"
-            self._pending_bytes += len(line)
-            entry.pending.append(line)
-        self._dirty[key] = entry
-        if self._flusher is None and self._flushing is None:
-            loop = asyncio.get_running_loop()
-            self._flusher = loop.call_later(FLUSH_SECONDS, self._start_flush)
+        label = encode_basestring(stream)
+        loop = asyncio.get_running_loop()
+
+        def append(timestamp: int, messages: list[str]) -> None:
+            entry = self._groups.get(key)
+            if entry is None:
+                entry = self._groups[key] = _Group(self.folder(*key), self._group_bytes)
+            if self._pending_bytes > _PENDING_BYTES:
+                self.dropped += len(messages)
+                return
+            for message in messages:
+                line = f"[{timestamp},{label},{encode_basestring(message)}]\n"
+                self._pending_bytes += len(line)
+                entry.pending.append(line)
+            self._dirty[key] = entry
+            if self._flusher is None and self._flushing is None:
+                self._flusher = loop.call_later(FLUSH_SECONDS, self._start_flush)
+
+        return append
 
     def _start_flush(self) -> None:
         self._flusher = None
         self._flushing = asyncio.ensure_future(self._flush())
 
     async def _flush(self) -> None:
+        dirty, self._dirty = self._dirty, {}
+        batches = []
+        for entry in dirty.values():
+            batches.append((entry, entry.pending))
+            entry.pending = []
+        self._pending_bytes = 0
         try:
-            while self._dirty:
-                dirty, self._dirty = self._dirty, {}
-                batches = []
-                for entry in dirty.values():
-                    batches.append((entry, entry.pending))
-                    entry.pending = []
-                self._pending_bytes = 0
-                await asyncio.to_thread(self._write, batches)
+            await asyncio.to_thread(self._write, batches)
         finally:
             self._flushing = None
+            if self._dirty and self._flusher is None:
+                # One hop to the thread per interval, however much is written meanwhile.
+                loop = asyncio.get_running_loop()
+                self._flusher = loop.call_later(FLUSH_SECONDS, self._start_flush)
 
     def _write(self, batches: list[tuple[_Group, list[str]]]) -> None:
         for entry, lines in batches:
@@ -178,13 +181,12 @@ class LogStore:
 
     async def flush(self) -> None:
         """Put everything taken so far on disk."""
+        if self._flushing is not None:
+            await asyncio.shield(self._flushing)
         if self._flusher is not None:
             self._flusher.cancel()
-            self._flusher = None
-        while self._flushing is not None or self._dirty:
-            if self._flushing is None:
-                self._start_flush()
-            assert self._flushing is not None
+            self._start_flush()
+        if self._flushing is not None:
             await asyncio.shield(self._flushing)
 
     async def read(

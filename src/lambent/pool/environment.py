@@ -40,7 +40,7 @@ class IllegalTransition(Exception):
     """A bug: the environment was asked for something its state does not allow."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Result:
     """What an environment made of an event: a payload, and an error type if it failed.
 
@@ -64,12 +64,8 @@ def _error_payload(kind: str, message: str) -> bytes:
     return json.dumps({"errorType": kind, "errorMessage": message}).encode()
 
 
-class LogSink:
-    """Where an environment's lines go; ``append(timestamp_ms, messages)``."""
-
-    def __init__(self, append: Callable[[int, list[str]], None], stream: str) -> None:
-        self.append = append
-        self.stream = stream
+Append = Callable[[int, list[str]], None]
+"""Where an environment's lines go: (ms since the epoch, messages)."""
 
 
 class ExecutionEnvironment:
@@ -79,7 +75,7 @@ class ExecutionEnvironment:
         self,
         version: FunctionVersion,
         clock: Clock,
-        log: LogSink,
+        append: Append,
         response_bytes: int,
         log_rate: int,
     ) -> None:
@@ -89,7 +85,7 @@ class ExecutionEnvironment:
         self.idle_since = 0.0
         self.tainted = False
         self._clock = clock
-        self._log = log
+        self._append = append
         self._log_rate = log_rate
         self._response_bytes = response_bytes
         self._api = RuntimeApi(self, response_bytes)
@@ -324,7 +320,7 @@ class ExecutionEnvironment:
         if tail is not None:
             tail += "".join([f"{message}\n" for message in messages]).encode("utf-8", "replace")
             del tail[:-_TAIL_BYTES]
-        self._log.append(timestamp, messages)
+        self._append(timestamp, messages)
 
 
 _SIGNALS = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from lambent import ids
 from lambent.clock import Clock, utc
 from lambent.functions.types import FunctionVersion
-from lambent.pool.environment import ExecutionEnvironment, LogSink
+from lambent.pool.environment import Append, ExecutionEnvironment
 from lambent.runtime import variables
 from lambent.runtime.languages import Languages
 from lambent.sandbox.base import Mount, SandboxBackend, SandboxError, SandboxSpec
@@ -17,7 +17,8 @@ _MB = 1024 * 1024
 # One vCPU at 1,769 MB: AWS Lambda Developer Guide, "Configure Lambda function memory".
 MEMORY_PER_CPU = 1769
 
-Append = Callable[[FunctionVersion, str, int, list[str]], None]
+Log = Callable[[FunctionVersion, str], Append]
+"""How the lines of one stream of a version are taken."""
 Unpacked = Callable[[str], Awaitable[Path]]
 
 
@@ -30,7 +31,7 @@ class EnvironmentFactory:
         languages: Languages,
         clock: Clock,
         unpacked: Unpacked,
-        append: Append,
+        log: Log,
         response_bytes: int,
         log_rate: int,
     ) -> None:
@@ -38,7 +39,7 @@ class EnvironmentFactory:
         self._languages = languages
         self._clock = clock
         self._unpacked = unpacked
-        self._append = append
+        self._log = log
         self._response_bytes = response_bytes
         self._log_rate = log_rate
 
@@ -50,11 +51,12 @@ class EnvironmentFactory:
         code = await self._unpacked(version.configuration.code_digest)
         sandbox = await self._backend.start(self._spec(version, code, stream))
 
-        def append(timestamp: int, messages: list[str]) -> None:
-            self._append(version, stream, timestamp, messages)
-
         environment = ExecutionEnvironment(
-            version, self._clock, LogSink(append, stream), self._response_bytes, self._log_rate
+            version,
+            self._clock,
+            self._log(version, stream),
+            self._response_bytes,
+            self._log_rate,
         )
         try:
             if phase == "init":

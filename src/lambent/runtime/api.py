@@ -170,7 +170,7 @@ class RuntimeApi:
                 return
             # The client has its answer before the runtime has its receipt.
             self._listener.runtime_responded(body)
-            exchange.respond(202, _JSON, _ACCEPTED, cork=exchange.pipelined)
+            exchange.respond(202, _JSON, _ACCEPTED, cork=True)
 
         exchange.collect(self._response_bytes, done)
 
@@ -183,7 +183,7 @@ class RuntimeApi:
                 return
             self._state = State.RESPONDED
             self._listener.runtime_failed(_error_of(exchange, body, "Function.Unknown"))
-            exchange.respond(202, _JSON, _ACCEPTED, cork=exchange.pipelined)
+            exchange.respond(202, _JSON, _ACCEPTED, cork=True)
 
         exchange.collect(_ERROR_BYTES, done)
 

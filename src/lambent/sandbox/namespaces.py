@@ -38,12 +38,19 @@ _AGENT = (
 Group = GroupV1 | GroupV2
 
 
+def _close_all(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
 class _Channel:
     """The server's end of a SEQPACKET pair: requests answered in order."""
 
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
         self._waiting: deque[asyncio.Future[tuple[dict[str, Any], list[int]]]] = deque()
+        # What came before anybody expected it.
+        self._early: deque[tuple[dict[str, Any], list[int]]] = deque()
         self._loop = asyncio.get_running_loop()
         self._closed = False
         end.setblocking(False)
@@ -57,7 +64,9 @@ class _Channel:
     def expect(self) -> asyncio.Future[tuple[dict[str, Any], list[int]]]:
         """The next message, in order."""
         future: asyncio.Future[tuple[dict[str, Any], list[int]]] = self._loop.create_future()
-        if self._closed:
+        if self._early:
+            future.set_result(self._early.popleft())
+        elif self._closed:
             future.set_exception(SandboxError("a sandbox helper process has ended"))
         else:
             self._waiting.append(future)
@@ -77,14 +86,15 @@ class _Channel:
         except OSError:
             received = None
         if received is None:
+            early, self._early = self._early, deque()
             self.close()
-        elif self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(received)
-                return
-            for descriptor in received[1]:
-                os.close(descriptor)
+            self._early = early
+        elif not self._waiting:
+            self._early.append(received)
+        elif not (waiter := self._waiting.popleft()).done():
+            waiter.set_result(received)
+        else:
+            _close_all(received[1])
 
     def close(self) -> None:
         if self._closed:
@@ -96,6 +106,8 @@ class _Channel:
             if not waiter.done():
                 waiter.set_exception(SandboxError("a sandbox helper process has ended"))
         self._waiting.clear()
+        while self._early:
+            _close_all(self._early.popleft()[1])
 
     @property
     def closed(self) -> bool:
