@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ ROLE = "arn:aws:iam::000000000000:role/lambda"
 RUNTIME = f"python3.{sys.version_info.minor}"
 
 
-def make_zip(files: dict[str, str | bytes], mode: int = 0o644) -> bytes:
+def make_zip(files: Mapping[str, str | bytes], mode: int = 0o644) -> bytes:
     """An archive with readable files."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -142,7 +142,9 @@ class Functions:
     def create(self, source: str | dict[str, str | bytes], **options: Any) -> str:
         """Create a function from the text of app.py, or from files; waits until it is active."""
         name = f"{self._prefix}-{next(_NUMBERS)}"
-        files = source if isinstance(source, dict) else {"app.py": source}
+        files: Mapping[str, str | bytes] = (
+            source if isinstance(source, dict) else {"app.py": source}
+        )
         self.client.create_function(
             **{
                 "FunctionName": name,

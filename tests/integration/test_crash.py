@@ -1,4 +1,4 @@
-"""kill -9 at any moment: nothing acknowledged is lost, nothing is left behind after the next start."""
+"""kill -9 at any moment: nothing acknowledged is lost, nothing is left after the next start."""
 
 from __future__ import annotations
 

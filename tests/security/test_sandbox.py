@@ -37,7 +37,12 @@ def test_every_probe_is_contained(functions: Functions, tmp_path: Path) -> None:
 
 
 def test_two_environments_do_not_see_each_others_files(functions: Functions) -> None:
-    source = "import os\ndef handler(e, c):\n    open('/tmp/' + e['n'], 'w').close()\n    return os.listdir('/tmp')"
+    source = (
+        "import os\n"
+        "def handler(e, c):\n"
+        "    open('/tmp/' + e['n'], 'w').close()\n"
+        "    return os.listdir('/tmp')\n"
+    )
     one, other = functions.create(source), functions.create(source)
     assert functions.invoke(one, {"n": "a"}).payload == ["a"]
     assert functions.invoke(other, {"n": "b"}).payload == ["b"]

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import botocore.parsers
 import botocore.serialize
 import botocore.session
-from botocore.awsrequest import HeadersDict
 import pytest
+from botocore.awsrequest import HeadersDict
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -197,12 +197,12 @@ def test_all_violations_are_told_in_one_message() -> None:
     assert text.startswith("3 validation errors detected: ")
     assert "Value null at 'role' failed to satisfy constraint: Member must not be null" in text
     assert (
-        "Value 'no!' at 'functionName' failed to satisfy constraint: Member must satisfy regular expression pattern: "
-        in text
+        "Value 'no!' at 'functionName' failed to satisfy constraint: "
+        "Member must satisfy regular expression pattern: " in text
     )
     assert (
-        "Value '99999' at 'timeout' failed to satisfy constraint: Member must have value less than or equal to 5400"
-        in text
+        "Value '99999' at 'timeout' failed to satisfy constraint: "
+        "Member must have value less than or equal to 5400" in text
     )
 
 

@@ -116,7 +116,9 @@ def test_a_corked_response_goes_out_with_the_next() -> None:
 
 def test_a_corked_response_goes_out_at_once_to_a_client_that_waits() -> None:
     async def scenario() -> None:
-        wire = Wire(lambda exchange: exchange.collect(9, lambda body: exchange.respond(202, cork=True)))
+        wire = Wire(
+            lambda exchange: exchange.collect(9, lambda body: exchange.respond(202, cork=True))
+        )
         wire.send(b"POST /1 HTTP/1.1\r\nContent-Length: 1\r\n\r\nx")
         assert wire.out.startswith(b"HTTP/1.1 202")
 
@@ -178,7 +180,7 @@ def test_a_client_is_held_back_while_its_body_is_not_read() -> None:
         assert not wire.transport.reading
         pieces = waiting[0].chunks(1_000_000)
         assert len(await anext(pieces)) == 600_000
-        more = asyncio.ensure_future(anext(pieces))  # type: ignore[arg-type]
+        more = asyncio.ensure_future(anext(pieces))
         await asyncio.sleep(0)
         assert wire.transport.reading
         wire.send(b"x" * 400_000)
