@@ -45,6 +45,15 @@ def call(number, *arguments):
     return ctypes.get_errno() if result < 0 else 0
 
 
+def store(path, data):
+    """Write without a buffer, so that a refusal is heard."""
+    descriptor = os.open(path, os.O_WRONLY)
+    try:
+        os.write(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
 def writable(path):
     try:
         os.close(os.open(path, os.O_WRONLY))
@@ -115,7 +124,13 @@ def _():
 
 @probe("/proc/1/mem")
 def _():
-    return refused(open, "/proc/1/mem", "rb") and refused(os.listdir, "/proc/1/fd")
+    # The owner of the namespace may list the numbers of init's descriptors, but see none of them.
+    try:
+        names = os.listdir("/proc/1/fd")
+    except OSError:
+        names = []
+    hidden = all(refused(os.readlink, "/proc/1/fd/" + name) for name in names)
+    return hidden and refused(open, "/proc/1/mem", "rb") and refused(open, "/proc/1/environ", "rb")
 
 
 @probe("inherited descriptors")
@@ -190,9 +205,7 @@ def _():
 
 @probe("uid map cannot be rewritten")
 def _():
-    return not writable("/proc/self/uid_map") or refused(
-        lambda: open("/proc/self/uid_map", "w").write("0 0 1")
-    )
+    return not writable("/proc/self/uid_map") or refused(store, "/proc/self/uid_map", b"0 0 1")
 
 
 @probe("resource limits cannot be raised")
@@ -354,7 +367,7 @@ def silent(path):
 
 @probe("oom score cannot be lowered")
 def _():
-    return refused(lambda: open("/proc/self/oom_score_adj", "w").write("-1000"))
+    return refused(store, "/proc/self/oom_score_adj", b"-1000")
 
 
 # -- network ----------------------------------------------------------------------------------
