@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ class FunctionReference:
     qualifier: str | None = None
 
 
+@functools.lru_cache(4096)
 def parse_function(text: str) -> FunctionReference | None:
     """Read a name, partial ARN or ARN, with or without qualifier; None if it is none of them."""
     match = _REFERENCE.fullmatch(text)

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from lambent.aws.model import Operation, ServiceModel
 
 _LABEL = "{}"
+_KNOWN, _KNOWN_LENGTH = 4096, 300
 
 
 class _Node:
@@ -27,6 +28,8 @@ class Router:
 
     def __init__(self, model: ServiceModel) -> None:
         self._root = _Node()
+        # Where paths lead that were asked for lately; bounded, because clients choose them.
+        self._known: dict[tuple[str, str], tuple[_Node, list[str]]] = {}
         for operation in model.operations.values():
             node = self._root
             for segment in operation.path:
@@ -40,6 +43,18 @@ class Router:
         self, method: str, path: str, query: dict[str, list[str]]
     ) -> tuple[Operation, dict[str, str]] | None:
         """The operation and its decoded labels; None if there is none."""
+        known = self._known.get((method, path))
+        if known is None:
+            known = self._find(method, path)
+            if known is None:
+                return None
+        node, values = known
+        for operation in node.operations[method]:
+            if all(value in query.get(key, ()) for key, value in operation.query):
+                return operation, _labels(operation, values)
+        return None
+
+    def _find(self, method: str, path: str) -> tuple[_Node, list[str]] | None:
         segments = path.split("/")[1:]
         if segments and segments[-1] == "":
             segments.pop()
@@ -47,10 +62,11 @@ class Router:
         node = self._walk(self._root, segments, 0, values, method)
         if node is None:
             return None
-        for operation in node.operations[method]:
-            if all(value in query.get(key, ()) for key, value in operation.query):
-                return operation, _labels(operation, values)
-        return None
+        if len(path) <= _KNOWN_LENGTH:
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            self._known[method, path] = (node, values)
+        return node, values
 
     def _walk(
         self, node: _Node, segments: list[str], index: int, values: list[str], method: str

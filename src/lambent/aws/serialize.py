@@ -47,6 +47,7 @@ def serialize_rest(operation: Operation, result: dict[str, Any]) -> WireResponse
         payload = shape.members[shape.payload].shape
         value = result.get(shape.payload)
         if payload.kind == "blob":
+            response.headers.append(JSON_TYPE)
             response.body = value or b""
         elif value is not None:
             response.headers.append(JSON_TYPE)

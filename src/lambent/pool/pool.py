@@ -103,6 +103,8 @@ class Pool:
             if environment.state is State.IDLE:
                 return Lease(environment, first=False)
             self._forget(line)
+        # Finding its last environment ended may have taken the line off the list.
+        self._lines[version.identity] = line
         future: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         line.waiting.append(_Waiter(request_id, future))
         self._want(line)

@@ -349,13 +349,16 @@ def main() -> None:
         sys.exit(1)
     encode = _encoder()
     headers, event = api.next()
+    traced = False
     while True:
         request_id.request_id = headers["lambda-runtime-aws-request-id"]
         trace = headers.get("lambda-runtime-trace-id")
         if trace:
             os.environ["_X_AMZN_TRACE_ID"] = trace
-        else:
+            traced = True
+        elif traced:
             os.environ.pop("_X_AMZN_TRACE_ID", None)
+            traced = False
         try:
             answer = _invoke(handler, encode, event, LambdaContext(headers))
         except Exception as error:
