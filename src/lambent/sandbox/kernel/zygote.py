@@ -60,6 +60,7 @@ _PRELOADED = (
     "math",
     "random",
     "re",
+    "site",
     "ssl",
     "string",
     "threading",
