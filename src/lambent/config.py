@@ -68,9 +68,6 @@ class Settings:
     unzipped_bytes: int = _setting(
         250 * 1024 * 1024, "Largest unpacked code with its layers (AWS: 250 MiB)."
     )
-    code_storage_bytes: int = _setting(
-        300 * 1024**3, "Code an account may store in a region (AWS: 300 GiB)."
-    )
     log_group_bytes: int = _setting(
         64 * 1024 * 1024, "Disk one log group may use; the oldest events go first."
     )

@@ -12,7 +12,6 @@
         ├── PreconditionFailed         412
         ├── RequestTooLarge            413
         ├── TooManyRequests            429
-        ├── CodeStorageExceeded        400
         ├── AccessDenied               403
         ├── UnknownOperation           404
         └── ServiceFailure             500  (AWS: ServiceException)
@@ -113,11 +112,6 @@ class TooManyRequests(ServiceError):
     code = "TooManyRequestsException"
     status = 429
     default = "Rate Exceeded."
-
-
-class CodeStorageExceeded(ServiceError):
-    code = "CodeStorageExceededException"
-    status = 400
 
 
 class AccessDenied(ServiceError):

@@ -18,9 +18,7 @@ def handler(event, context):
 
 @pytest.mark.parametrize("fresh", [False, True], ids=["forked", "executed"])
 @pytest.mark.parametrize("runtime", Languages().names())
-def test_a_function_runs_on_its_own_python(
-    functions: Functions, runtime: str, fresh: bool
-) -> None:
+def test_a_function_runs_on_its_own_python(functions: Functions, runtime: str, fresh: bool) -> None:
     environment = {"Variables": {"PYTHONHASHSEED": "0"}} if fresh else {"Variables": {}}
     name = functions.create(SOURCE, Runtime=runtime, Environment=environment)
     answer = functions.invoke(name)

@@ -23,7 +23,6 @@ from lambent.sandbox.base import Exit, Sandbox
 
 _TAIL_BYTES = 4096
 _MB = 1024 * 1024
-RESPONSE_SLACK = 100
 
 
 class State(Enum):
@@ -83,7 +82,6 @@ class ExecutionEnvironment:
         self.state = State.STARTING
         self.init_duration: float | None = None
         self.idle_since = 0.0
-        self.tainted = False
         self._clock = clock
         self._append = append
         self._log_rate = log_rate
@@ -97,7 +95,6 @@ class ExecutionEnvironment:
         self._turn: asyncio.Future[Result] | None = None
         self._tail: bytearray | None = None
         self._request_id = ""
-        self._answered = False
 
     # -- start ----------------------------------------------------------------------------
 
@@ -204,16 +201,11 @@ class ExecutionEnvironment:
             tail = bytes(self._tail)
         self._tail = None
         self._turn = None
-        if failed or self.tainted:
+        if failed:
             self.stop()
         elif self.state is State.RUNNING:
             self.state = State.IDLE
         return tail
-
-    @property
-    def receptive(self) -> bool:
-        """Whether the runtime waits for an event; it asks again after each answer."""
-        return self.state in (State.IDLE, State.FROZEN)
 
     # -- between invocations --------------------------------------------------------------
 

@@ -54,8 +54,13 @@ class ControlGroup(Protocol):
 class ControlGroups(Protocol):
     """A host's way to make groups."""
 
-    version: int
-    missing: tuple[str, ...]
+    @property
+    def version(self) -> int:
+        """1 or 2."""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What this host does not enforce."""
 
     def create(self, name: str) -> ControlGroup: ...
 

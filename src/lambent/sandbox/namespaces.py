@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from lambent.sandbox.base import Exit, Language, SandboxError, SandboxSpec
-from lambent.sandbox.cgroups import ControlGroupsV1, ControlGroupsV2, GroupV1, GroupV2
+from lambent.sandbox.cgroups import ControlGroup, ControlGroups
 from lambent.sandbox.kernel import wire
 
 _log = logging.getLogger(__name__)
@@ -34,8 +34,6 @@ _AGENT = (
     "import sys; sys.path[:0] = [sys.argv[1]]; "
     "from lambent.sandbox.kernel.agent import main; main(int(sys.argv[2]))"
 )
-
-Group = GroupV1 | GroupV2
 
 
 def _close_all(descriptors: list[int]) -> None:
@@ -118,7 +116,7 @@ class NamespaceSandbox:
     """One child of a zygote, from prepared to gone."""
 
     def __init__(
-        self, backend: NamespaceBackend, channel: _Channel, output: int, group: Group | None
+        self, backend: NamespaceBackend, channel: _Channel, output: int, group: ControlGroup | None
     ) -> None:
         self._backend = backend
         self._channel = channel
@@ -272,7 +270,7 @@ class NamespaceBackend:
     def __init__(
         self,
         state: Path,
-        groups: ControlGroupsV1 | ControlGroupsV2 | None,
+        groups: ControlGroups | None,
         ahead: int,
     ) -> None:
         self._stage = state / "root"
@@ -282,7 +280,7 @@ class NamespaceBackend:
         self._channel: _Channel
         self._zygotes: dict[tuple[str, str], asyncio.Future[_Zygote]] = {}
         self._sandboxes: set[NamespaceSandbox] = set()
-        self._dying: list[Group] = []
+        self._dying: list[ControlGroup] = []
         self._burying: asyncio.TimerHandle | None = None
         self._serial = 0
         self._root = os.getuid() == 0
@@ -406,7 +404,7 @@ class NamespaceBackend:
         asyncio.get_running_loop().call_later(0.05, self._prepare_ahead, zygote)
         return sandbox
 
-    def released(self, sandbox: NamespaceSandbox, group: Group | None) -> None:
+    def released(self, sandbox: NamespaceSandbox, group: ControlGroup | None) -> None:
         """A sandbox is gone; its group is removed when its last process has been reaped."""
         self._sandboxes.discard(sandbox)
         if group is not None and not group.remove():
