@@ -39,7 +39,7 @@ def test_a_group_stays_within_its_size(tmp_path: Path) -> None:
         for number in range(100):
             append(number, ["x" * 5000])
             await store.flush()
-        files = [path for path in tmp_path.rglob("*.log")]
+        files = list(tmp_path.rglob("*.log"))
         assert len(files) <= SEGMENTS
         assert sum(path.stat().st_size for path in files) <= limit + SEGMENTS * 6000
         events, _ = await store.read(*KEY, Place(), 1000)
