@@ -48,7 +48,8 @@ class LocalExecutor:
         try:
             lease = await self._pool.acquire(version, invocation.request_id)
         except InitFailed as failed:
-            return Outcome(failed.result.payload, version.version, "Unhandled")
+            tail = failed.tail if invocation.log_tail else b""
+            return Outcome(failed.result.payload, version.version, "Unhandled", tail)
         environment = lease.environment
         try:
             result, tail = await environment.run(invocation, lease.first, lease.spent)

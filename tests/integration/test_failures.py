@@ -54,6 +54,12 @@ def test_a_function_that_cannot_be_loaded_says_why(
     assert answer.payload["errorType"] == kind
     assert answer.payload["errorMessage"].startswith(message)
     assert answer.payload["requestId"] == ""
+    request_id = answer.raw["ResponseMetadata"]["RequestId"]
+    assert answer.log.startswith(
+        f"START RequestId: {request_id} Version: $LATEST\n[ERROR] {kind}: "
+    )
+    assert f"END RequestId: {request_id}\nREPORT RequestId: {request_id}\t" in answer.log
+    assert "Status: error\tError Type: " in answer.log
     logs = functions.server.client("logs")
     events = logs.filter_log_events(logGroupName=f"/aws/lambda/{name}")["events"]
     reports = [e["message"] for e in events if e["message"].startswith("INIT_REPORT")]

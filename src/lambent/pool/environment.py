@@ -52,11 +52,12 @@ class Result:
 
 
 class InitFailed(Exception):
-    """Initialisation ended without a ready runtime; carries the result to answer with."""
+    """Initialisation ended without a ready runtime: the result, and the end of the log."""
 
-    def __init__(self, result: Result) -> None:
+    def __init__(self, result: Result, tail: bytes) -> None:
         super().__init__(result.error_type)
         self.result = result
+        self.tail = tail
 
 
 def _error_payload(kind: str, message: str) -> bytes:
@@ -95,17 +96,26 @@ class ExecutionEnvironment:
         self._turn: asyncio.Future[Result] | None = None
         self._tail: bytearray | None = None
         self._request_id = ""
+        # The invocation whose START line is written already.
+        self._begun = ""
 
     # -- start ----------------------------------------------------------------------------
 
     async def start(self, sandbox: Sandbox, limit: float, phase: str, request_id: str) -> None:
-        """Let the runtime initialise within limit seconds; raises InitFailed."""
+        """Let the runtime initialise within limit seconds; raises InitFailed.
+
+        phase: "init", or "invoke" where a failed initialisation is repeated inside an invocation.
+        """
         if self.state is not State.STARTING:
             raise IllegalTransition(self.state)
         began = self._clock.monotonic()
         self._sandbox = sandbox
         self._request_id = request_id
         self._output = Output(sandbox.output, self._lines, self._log_rate)
+        if phase == "invoke":
+            self._tail = bytearray()
+            self._platform(lines.start(request_id, self.version.version))
+            self._begun = request_id
         await self._api.server.serve(sandbox.listener)
         ready, exited = self._ready, sandbox.exited
         both: set[asyncio.Future[Any]] = {ready, exited}
@@ -127,8 +137,10 @@ class ExecutionEnvironment:
         status = "timeout" if result.status == "timeout" else "error"
         kind = None if status == "timeout" else result.error_type
         self._platform(lines.init_report(duration, phase, status, kind))
+        if phase == "invoke":
+            self._close_log(request_id, result, duration, None)
         self.stop()
-        raise InitFailed(result)
+        raise InitFailed(result, bytes(self._tail or b""))
 
     def announce(self) -> None:
         """Write the first line of the log."""
@@ -155,9 +167,10 @@ class ExecutionEnvironment:
         loop = asyncio.get_running_loop()
         self._turn = loop.create_future()
         self._request_id = request_id = invocation.request_id
-        self._tail = bytearray() if invocation.log_tail else None
         began = self._clock.monotonic()
-        self._platform(lines.start(request_id, version.version))
+        if self._begun != request_id:
+            self._tail = bytearray() if invocation.log_tail else None
+            self._platform(lines.start(request_id, version.version))
         left = max(0.0, timeout - spent)
         timer = loop.call_later(left, self._time_is_up, timeout)
         self._api.dispatch(invocation, int((self._clock.time() + left) * 1000))
@@ -174,38 +187,44 @@ class ExecutionEnvironment:
 
     def _settle(self, request_id: str, result: Result, duration: float, first: bool) -> bytes:
         """Close the invocation's log and decide whether the environment lives on."""
-        output, sandbox = self._output, self._sandbox
-        assert output is not None and sandbox is not None
-        output.finish()
-        memory = self.version.configuration.memory_size
-        try:
-            peak = -(-sandbox.memory_peak() // _MB)
-        except (OSError, ValueError):
-            peak = 0
-        failed = result.status in ("timeout", "failure")
-        figures = lines.Report(
-            duration=duration,
-            memory_size=memory,
-            memory_used=min(memory, peak) if peak else 0,
-            init_duration=self.init_duration if first else None,
-            status={"timeout": "timeout", "failure": "error"}.get(result.status),
-            error_type=result.error_type if result.status == "failure" else None,
-        )
-        now = int(self._clock.time() * 1000)
-        closing = [lines.end(request_id), lines.report(request_id, figures)]
-        if result.status == "timeout":
-            closing.append(self._timeout_line(request_id))
-        self._write(now, closing)
+        assert self._output is not None
+        self._output.finish()
+        self._close_log(request_id, result, duration, self.init_duration if first else None)
         tail = b""
         if self._tail is not None:
             tail = bytes(self._tail)
         self._tail = None
         self._turn = None
-        if failed:
+        if result.status in ("timeout", "failure"):
             self.stop()
         elif self.state is State.RUNNING:
             self.state = State.IDLE
         return tail
+
+    def _close_log(
+        self, request_id: str, result: Result, duration: float, init_duration: float | None
+    ) -> None:
+        """END, REPORT and, after a timeout, the line that says so."""
+        assert self._sandbox is not None
+        memory = self.version.configuration.memory_size
+        try:
+            peak = -(-self._sandbox.memory_peak() // _MB)
+        except (OSError, ValueError):
+            peak = 0
+        failed = result.status == "failure" or self.state is State.STARTING
+        status = "timeout" if result.status == "timeout" else "error" if failed else None
+        figures = lines.Report(
+            duration=duration,
+            memory_size=memory,
+            memory_used=min(memory, peak),
+            init_duration=init_duration,
+            status=status,
+            error_type=result.error_type if status == "error" else None,
+        )
+        closing = [lines.end(request_id), lines.report(request_id, figures)]
+        if status == "timeout":
+            closing.append(self._timeout_line(request_id))
+        self._write(int(self._clock.time() * 1000), closing)
 
     # -- between invocations --------------------------------------------------------------
 
