@@ -134,6 +134,23 @@ def test_what_was_acknowledged_is_there_after_a_kill_at_any_instant(
     assert client.invoke(FunctionName=name, Payload=b'{"n": 7}')["Payload"].read() == b'{"n": 7}'
 
 
+def test_frozen_environments_die_with_the_server(servers: Callable[..., Server]) -> None:
+    server = servers("--freeze-seconds", "0.01")
+    client = server.client()
+    _create(client, "frozen")
+    client.invoke(FunctionName="frozen")
+    mine = _descendants(server.process.pid)
+    pause = time.monotonic() + 0.3
+    while time.monotonic() < pause:
+        os.sched_yield()
+    server.kill()
+    deadline = time.monotonic() + 10
+    while not _gone(mine) and time.monotonic() < deadline:
+        os.sched_yield()
+    assert _gone(mine)
+    assert servers().stop() == 0  # takes the empty groups away
+
+
 def test_a_second_server_on_the_same_data_is_refused(
     servers: Callable[..., Server], capfd: pytest.CaptureFixture[str]
 ) -> None:

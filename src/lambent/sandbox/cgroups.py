@@ -62,6 +62,10 @@ class ControlGroups(Protocol):
     def missing(self) -> tuple[str, ...]:
         """What this host does not enforce."""
 
+    @property
+    def freezers(self) -> str:
+        """The folder whose groups must be thawed before their processes can die; "" for none."""
+
     def create(self, name: str) -> ControlGroup: ...
 
     def sweep(self) -> None:
@@ -226,6 +230,7 @@ class ControlGroupsV1:
     def __init__(self, roots: dict[str, str]) -> None:
         self._roots = roots
         self.missing = tuple(name for name in self._WANTED if name not in roots)
+        self.freezers = roots.get("freezer", "")
 
     def create(self, name: str) -> GroupV1:
         return GroupV1({kind: f"{root}/{name}" for kind, root in self._roots.items()})
@@ -316,6 +321,7 @@ class ControlGroupsV2:
     """Version 2: one directory below a subtree this process may write."""
 
     version = 2
+    freezers = ""
 
     def __init__(self, root: str, controllers: set[str]) -> None:
         self._root = root

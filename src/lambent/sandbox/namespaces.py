@@ -32,7 +32,7 @@ START_TIMEOUT = 10.0
 TMP_BYTES_PER_INODE = 16 * 1024
 _AGENT = (
     "import sys; sys.path[:0] = [sys.argv[1]]; "
-    "from lambent.sandbox.kernel.agent import main; main(int(sys.argv[2]))"
+    "from lambent.sandbox.kernel.agent import main; main(int(sys.argv[2]), sys.argv[3])"
 )
 
 
@@ -291,9 +291,10 @@ class NamespaceBackend:
         if self._groups is not None:
             self._groups.sweep()
         self._channel, theirs = _Channel.pair()
+        freezers = self._groups.freezers if self._groups is not None else ""
         source = str(Path(__file__).resolve().parents[2])
         self._agent = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _AGENT, source, str(theirs.fileno())],
+            [sys.executable, "-I", "-S", "-c", _AGENT, source, str(theirs.fileno()), freezers],
             pass_fds=(theirs.fileno(),),
             stdin=subprocess.DEVNULL,
             start_new_session=True,

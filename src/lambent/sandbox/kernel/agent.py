@@ -96,8 +96,22 @@ def _answer(request: dict[str, Any], descriptors: list[int]) -> tuple[dict[str, 
     return {"error": "unknown request %s" % request["op"]}, []
 
 
-def main(descriptor: int) -> None:
-    """Serve requests on an inherited SEQPACKET socket until the other end closes."""
+def _thaw(freezers: str) -> None:
+    """Let frozen sandboxes hear that they are to die (control groups version 1)."""
+    for entry in os.scandir(freezers):
+        if entry.is_dir():
+            try:
+                with open(entry.path + "/freezer.state", "w") as file:
+                    file.write("THAWED")
+            except OSError:
+                pass  # gone already
+
+
+def main(descriptor: int, freezers: str) -> None:
+    """Serve requests on an inherited SEQPACKET socket until the other end closes.
+
+    freezers: the folder of version 1 groups to thaw then, so that nothing outlives the server.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -115,6 +129,8 @@ def main(descriptor: int) -> None:
     while True:
         received = wire.receive(channel)
         if received is None:
+            if freezers and os.path.isdir(freezers):
+                _thaw(freezers)
             return
         request, descriptors = received
         answer, given = _answer(request, descriptors)
