@@ -94,9 +94,8 @@ for path in (
 for path in (
     "/etc/shadow",
     "/root/.bashrc",
-    "/home/tester",
+    "/home/nobody",
     "/var/lib/dpkg",
-    "/work",
     "/sys/kernel",
     "/boot",
     "/lost+found",
