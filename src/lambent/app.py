@@ -210,12 +210,10 @@ class App:
         settings = self.settings
         functions = Functions(
             self.catalog,
-            self.blobs,
             self.languages,
             self.lifecycle,
             self.clock,
             settings.zipped_bytes,
-            settings.unzipped_bytes,
         )
         invocations = Invocations(self.invoker, settings.payload_bytes)
         logs = Logs(self.logs)

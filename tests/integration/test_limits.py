@@ -59,7 +59,9 @@ def test_idle_environments_are_taken_down(servers: Callable[..., Server]) -> Non
     assert functions.invoke(name).payload != before
 
 
-def test_a_frozen_environment_does_nothing(servers: Callable[..., Server]) -> None:
+def test_a_frozen_environment_does_nothing(
+    servers: Callable[..., Server], capfd: pytest.CaptureFixture[str]
+) -> None:
     server = servers("--freeze-seconds", "0.01")
     functions = Functions(server, "f")
     name = functions.create(
@@ -76,6 +78,7 @@ def test_a_frozen_environment_does_nothing(servers: Callable[..., Server]) -> No
     while time.monotonic() < pause:
         os.sched_yield()
     passed = functions.invoke(name).payload - before
-    if os.getuid() != 0:
-        pytest.xfail("without control groups an environment cannot be frozen")
-    assert passed < 100
+    if "freezing are not enforced" in capfd.readouterr().err:
+        assert passed > 100  # the host cannot freeze, as the server said at its start
+    else:
+        assert passed < 100

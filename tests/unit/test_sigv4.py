@@ -121,6 +121,14 @@ def test_a_body_unlike_its_declared_hash_is_refused() -> None:
     assert refused(request, body=b"other") == "XAmzContentSHA256Mismatch"
 
 
+@pytest.mark.parametrize(
+    "declared", ["STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"]
+)
+def test_a_streaming_hash_does_not_leave_another_services_body_unproven(declared: str) -> None:
+    request = signed(headers={"x-amz-content-sha256": declared})
+    assert refused(request) == "XAmzContentSHA256Mismatch"
+
+
 def test_old_and_future_signatures_are_refused() -> None:
     now = datetime.datetime.now(datetime.UTC)
     minute = datetime.timedelta(minutes=1)

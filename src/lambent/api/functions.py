@@ -11,7 +11,6 @@ from lambent import ids
 from lambent.api import configuration
 from lambent.api.context import Context
 from lambent.api.names import function_name, reference
-from lambent.blobs.base import Blobs
 from lambent.clock import Clock
 from lambent.errors import (
     InvalidParameterValue,
@@ -38,20 +37,16 @@ class Functions:
     def __init__(
         self,
         catalog: Catalog,
-        blobs: Blobs,
         languages: Languages,
         lifecycle: Lifecycle,
         clock: Clock,
         zipped_bytes: int,
-        unzipped_bytes: int,
     ) -> None:
         self._catalog = catalog
-        self._blobs = blobs
         self._languages = languages
         self._lifecycle = lifecycle
         self._clock = clock
         self._zipped_bytes = zipped_bytes
-        self._unzipped_bytes = unzipped_bytes
 
     # -- operations -----------------------------------------------------------------------
 
@@ -267,7 +262,7 @@ class Functions:
             raise RequestEntityTooLarge(
                 f"Zipped size must be smaller than {self._zipped_bytes} bytes"
             )
-        return await self._lifecycle.take(data, self._unzipped_bytes)
+        return await self._lifecycle.take(data)
 
     @staticmethod
     def _expect(function: Function, parameters: dict[str, Any]) -> None:

@@ -31,8 +31,6 @@ class Shape:
     event_stream: bool = False
     event: bool = False
     error_status: int = 0
-    error_fault: bool = False
-    error_code: str = ""
     # Short strings found valid lately: function names come again and again.
     valid: set[str] = field(default_factory=set)
 
@@ -99,8 +97,6 @@ def _shape(name: str, raw: dict[str, Any]) -> Shape:
         error_status=error.get("httpStatusCode", 500 if raw.get("fault") else 400)
         if raw.get("exception")
         else 0,
-        error_fault=raw.get("fault", False),
-        error_code=error.get("code", name) if raw.get("exception") else "",
     )
 
 

@@ -44,9 +44,9 @@ class Lifecycle:
         self._warm = warm
         self._retire = retire
 
-    async def take(self, data: bytes, limit: int) -> Package:
+    async def take(self, data: bytes) -> Package:
         """Check an archive, store it durably and unpack it; raises InvalidParameterValue."""
-        checked = await asyncio.to_thread(package.inspect, data, limit)
+        checked = await asyncio.to_thread(package.inspect, data, self._unzipped_bytes)
 
         async def once() -> AsyncIterator[bytes]:
             yield data

@@ -91,7 +91,6 @@ class Connection(asyncio.Protocol):
         self.peer = peer[0] if isinstance(peer, tuple) else ""
         self._server.connections.add(self)
         if len(self._server.connections) > self._limits.connections:
-            self._server.count_rejected()
             self._transport.abort()
             return
         self._waiting_since = self._server.now()
@@ -272,7 +271,6 @@ class Connection(asyncio.Protocol):
         if self._current is not None and self._current.started:
             self.abort()
             return
-        self._server.count_rejected()
         self.write(
             b"HTTP/1.1 %d Refused\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status
         )

@@ -20,14 +20,9 @@ class HttpServer:
     def __init__(self, application: Application, limits: HttpLimits | None = None) -> None:
         self.limits = limits or HttpLimits()
         self.connections: set[Connection] = set()
-        self.rejected = 0
         self._application = application
         self._servers: list[asyncio.Server] = []
         self.now = asyncio.get_running_loop().time
-
-    def count_rejected(self) -> None:
-        """A request broke HTTP or a limit."""
-        self.rejected += 1
 
     def connection(self) -> Connection:
         """The protocol for one new connection."""

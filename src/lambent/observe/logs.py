@@ -25,7 +25,6 @@ _log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.1
 SEGMENTS = 8
-MESSAGE_BYTES = 256 * 1024
 _PENDING_BYTES = 32 * 1024 * 1024
 _SEGMENT = re.compile(r"(\d{10})\.log")
 

@@ -1,0 +1,141 @@
+"""The pool, with environments that are only pretended and a clock that is ours."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from lambent.clock import ManualClock
+from lambent.errors import TooManyRequests
+from lambent.functions.types import Configuration, FunctionVersion
+from lambent.pool.environment import ExecutionEnvironment, InitFailed, Result, State
+from lambent.pool.pool import Pool, PoolLimits
+
+
+class Pretended:
+    """What the pool sees of an environment."""
+
+    def __init__(self, version: FunctionVersion) -> None:
+        self.version = version
+        self.state = State.IDLE
+        self.idle_since = 0.0
+
+    def stop(self) -> None:
+        self.state = State.STOPPED
+
+    def freeze(self) -> None:
+        assert self.state is State.IDLE
+        self.state = State.FROZEN
+
+    def thaw(self) -> None:
+        assert self.state is State.FROZEN
+        self.state = State.IDLE
+
+
+def version(name: str, modified: float = 0.0) -> FunctionVersion:
+    code = Configuration("python3.11", "a.b", "role", "digest", "sha", 1, 1)
+    return FunctionVersion("0", "r", name, "$LATEST", code, "revision", modified)
+
+
+class World:
+    """A pool, its clock and all it ever started."""
+
+    def __init__(self, environments: int = 10, fail: int = 0) -> None:
+        self.clock = ManualClock()
+        self.started: list[str] = []
+        self.fail = fail
+        limits = PoolLimits(environments, 2, 1.0, 60.0, 10.0)
+        self.pool = Pool(self.start, self.clock, limits)
+
+    async def start(self, made: FunctionVersion, *_: Any) -> ExecutionEnvironment:
+        self.started.append(made.name)
+        await asyncio.sleep(0)
+        if self.fail:
+            self.fail -= 1
+            raise InitFailed(Result("error", b"{}", "Function.Broken"), b"")
+        return cast(ExecutionEnvironment, Pretended(made))
+
+
+def test_an_environment_is_reused_and_reaped_when_its_time_is_over() -> None:
+    async def scenario() -> None:
+        world = World()
+        first = await world.pool.acquire(version("f"), "1")
+        assert first.first
+        world.pool.release(first.environment)
+        second = await world.pool.acquire(version("f"), "2")
+        assert second.environment is first.environment and not second.first
+        world.pool.release(second.environment)
+        world.clock.advance(59)
+        world.pool.reap()
+        assert world.pool.size == 1
+        world.clock.advance(2)
+        world.pool.reap()
+        assert world.pool.size == 0 and first.environment.state is State.STOPPED
+        await world.pool.close()
+
+    asyncio.run(scenario())
+
+
+def test_the_longest_idle_makes_room_and_a_full_machine_refuses() -> None:
+    async def scenario() -> None:
+        world = World(environments=2)
+        one = await world.pool.acquire(version("one"), "1")
+        two = await world.pool.acquire(version("two"), "2")
+        with pytest.raises(TooManyRequests):
+            await world.pool.acquire(version("three"), "3")
+        world.pool.release(two.environment)
+        world.pool.release(one.environment)
+        await world.pool.acquire(version("three"), "4")
+        assert two.environment.state is State.STOPPED
+        assert one.environment.state is State.IDLE
+        assert world.pool.size == 2
+        await world.pool.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_waiting_invocation_takes_what_is_given_back() -> None:
+    async def scenario() -> None:
+        world = World(environments=1)
+        lease = await world.pool.acquire(version("f"), "1")
+        world.pool.release(lease.environment)
+        again = await world.pool.acquire(version("f"), "2")
+        assert again.environment is lease.environment
+        assert world.started == ["f"]
+        await world.pool.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_changed_version_gets_a_new_environment_and_the_old_one_goes() -> None:
+    async def scenario() -> None:
+        world = World()
+        old = await world.pool.acquire(version("f", 1.0), "1")
+        world.pool.release(old.environment)
+        world.pool.retire(lambda each: each.last_modified == 2.0)
+        assert old.environment.state is State.STOPPED
+        new = await world.pool.acquire(version("f", 2.0), "2")
+        assert new.environment is not old.environment and world.pool.size == 1
+        world.pool.retire(lambda each: False)
+        world.pool.release(new.environment)
+        assert new.environment.state is State.STOPPED and world.pool.size == 0
+        await world.pool.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_failed_initialisation_is_repeated_once() -> None:
+    async def scenario() -> None:
+        world = World(fail=1)
+        lease = await world.pool.acquire(version("f"), "1")
+        assert not lease.first and world.started == ["f", "f"]
+        world.pool.release(lease.environment)
+        world.fail = 2
+        with pytest.raises(InitFailed):
+            await world.pool.acquire(version("g"), "2")
+        assert world.pool.size == 1
+        await world.pool.close()
+
+    asyncio.run(scenario())
