@@ -8,8 +8,6 @@ a node; the node's ``LocalExecutor`` acquires an environment, runs the event and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from lambent import ids
 from lambent.arn import function_arn
 from lambent.functions.catalog import Catalog
@@ -18,23 +16,6 @@ from lambent.pool.concurrency import Concurrency
 from lambent.pool.environment import InitFailed
 from lambent.pool.pool import Pool
 from lambent.router.base import Router
-
-
-@dataclass(slots=True)
-class InvokeRequest:
-    """What a caller asks: which function, with which event.
-
-    payload is JSON text; client_context is decoded JSON text.
-    """
-
-    account: str
-    region: str
-    name: str
-    qualifier: str | None
-    payload: bytes
-    client_context: str | None = None
-    trace_id: str | None = None
-    log_tail: bool = False
 
 
 class LocalExecutor:
@@ -73,21 +54,36 @@ class Invoker:
         """The version a request means; raises ResourceNotFound."""
         return await self._catalog.resolve(account, region, name, qualifier)
 
-    async def invoke(self, request: InvokeRequest) -> tuple[str, Outcome]:
-        """Run a function once and return the request's id and what became of it."""
-        account, region = request.account, request.region
-        version = await self._catalog.resolve(account, region, request.name, request.qualifier)
+    async def invoke(
+        self,
+        account: str,
+        region: str,
+        name: str,
+        qualifier: str | None,
+        payload: bytes,
+        *,
+        client_context: str | None = None,
+        trace_id: str | None = None,
+        log_tail: bool = False,
+    ) -> tuple[str, Outcome]:
+        """Run a function once and return the request's id and what became of it.
+
+        payload is JSON text; client_context is decoded JSON text.
+        """
+        version = self._catalog.known(account, region, name, qualifier)
+        if version is None:
+            version = await self._catalog.resolve(account, region, name, qualifier)
         self._concurrency.admit(account, region)
         try:
             request_id = ids.uuid()
             invocation = Invocation(
-                version=version,
-                request_id=request_id,
-                payload=request.payload,
-                invoked_arn=function_arn(region, account, version.name, request.qualifier),
-                client_context=request.client_context,
-                trace_id=request.trace_id,
-                log_tail=request.log_tail,
+                version,
+                request_id,
+                payload,
+                function_arn(region, account, name, qualifier),
+                client_context,
+                trace_id,
+                log_tail,
             )
             return request_id, await self._router.dispatch(invocation)
         finally:

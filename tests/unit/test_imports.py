@@ -50,6 +50,7 @@ PURE = {"aws", "http"}
 DRIVERS = {
     "sqlite3": {"store/sqlite.py"},
     "httptools": {"http/connection.py"},
+    "msgspec": {"aws/jsontext.py"},
     "uvloop": {"cli/serve.py"},
     "boto3": set(),
     "botocore": set(),

@@ -19,6 +19,10 @@ class Pretended:
 
     def __init__(self, version: FunctionVersion) -> None:
         self.version = version
+        self.identity = version.identity
+        self.identity = version.identity
+        self.identity = version.identity
+        self.identity = version.identity
         self.state = State.IDLE
         self.idle_since = 0.0
 

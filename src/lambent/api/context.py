@@ -13,11 +13,17 @@ Handler = Callable[["Context", dict[str, Any]], Awaitable[dict[str, Any]]]
 
 @dataclass(slots=True)
 class Context:
-    """One request: its caller and its headers."""
+    """One request: its caller, the server's own endpoint, and the headers."""
 
     principal: Principal
-    endpoint: str
+    server: str
     headers: dict[str, str]
+
+    @property
+    def endpoint(self) -> str:
+        """The server as the caller reached it."""
+        host = self.headers.get("host")
+        return f"http://{host}" if host else self.server
 
     @property
     def account(self) -> str:

@@ -9,13 +9,14 @@ from typing import Any
 
 from lambent.api.context import Context
 from lambent.api.names import reference
+from lambent.aws import jsontext
 from lambent.errors import (
     InvalidRequestContent,
     OperationNotOffered,
     RequestTooLarge,
 )
 from lambent.functions.types import LATEST
-from lambent.invoke import Invoker, InvokeRequest
+from lambent.invoke import Invoker
 
 _CLIENT_CONTEXT_BYTES = 3583
 
@@ -50,17 +51,17 @@ class Invocations:
             if unoffered in parameters:
                 raise OperationNotOffered(f"{unoffered} is not offered by this version of Lambent.")
         _check_json(payload)
+        log_tail = parameters.get("LogType") == "Tail"
+        client_context = parameters.get("ClientContext")
         request_id, outcome = await self._invoker.invoke(
-            InvokeRequest(
-                account=account,
-                region=region,
-                name=name,
-                qualifier=qualifier,
-                payload=payload or b"{}",
-                client_context=_client_context(parameters.get("ClientContext")),
-                trace_id=context.headers.get("x-amzn-trace-id"),
-                log_tail=parameters.get("LogType") == "Tail",
-            )
+            account,
+            region,
+            name,
+            qualifier,
+            payload or b"{}",
+            client_context=_client_context(client_context) if client_context is not None else None,
+            trace_id=context.headers.get("x-amzn-trace-id"),
+            log_tail=log_tail,
         )
         result: dict[str, Any] = {
             "StatusCode": 200,
@@ -70,27 +71,24 @@ class Invocations:
         }
         if outcome.function_error is not None:
             result["FunctionError"] = outcome.function_error
-        if parameters.get("LogType") == "Tail":
+        if log_tail:
             result["LogResult"] = base64.b64encode(outcome.log_tail).decode()
         return result
 
 
 def _check_json(payload: bytes) -> None:
     """A payload must be JSON; the function never sees one that is not."""
-    if not payload:
-        return
     try:
-        json.loads(payload)
-    except (ValueError, RecursionError) as error:
+        if payload:
+            jsontext.check(payload)
+    except ValueError as error:
         raise InvalidRequestContent(
             f"Could not parse request body into json: Could not parse payload into json: {error}"
         ) from None
 
 
-def _client_context(text: str | None) -> str | None:
+def _client_context(text: str) -> str:
     """The decoded JSON of X-Amz-Client-Context."""
-    if text is None:
-        return None
     if len(text) > _CLIENT_CONTEXT_BYTES:
         raise InvalidRequestContent("Client context must be no more than 3583 bytes.")
     try:

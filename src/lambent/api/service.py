@@ -38,12 +38,10 @@ def _not_offered(name: str) -> OperationNotOffered:
     return OperationNotOffered(f"The operation {name} is not offered by this version of Lambent.")
 
 
-async def _run(
-    operation: Operation,
-    handlers: dict[str, Handler],
-    context: Context,
-    parameters: dict[str, object],
-) -> dict[str, object]:
+def _handler(
+    operation: Operation, handlers: dict[str, Handler], parameters: dict[str, object]
+) -> Handler:
+    """Who handles an operation with these parameters, found valid."""
     try:
         validate.validate(operation.input, parameters)
     except validate.ValidationError as error:
@@ -51,7 +49,7 @@ async def _run(
     handler = handlers.get(operation.name)
     if handler is None:
         raise _not_offered(operation.name)
-    return await handler(context, parameters)
+    return handler
 
 
 class RestService:
@@ -74,10 +72,9 @@ class RestService:
                 parameters = parse.parse_rest(operation, labels, query, context.headers, body)
             except parse.SerializationError as error:
                 raise SerializationFailed(str(error)) from None
-            result = await _run(operation, self._handlers, context, parameters)
+            result = await _handler(operation, self._handlers, parameters)(context, parameters)
             response = serialize.serialize_rest(operation, result)
-            if "RequestId" in result:
-                response.headers.append(("x-amzn-RequestId", str(result["RequestId"])))
+            response.request_id = result.get("RequestId", "")
             return response
         except ServiceError as error:
             return self.refuse(error)
@@ -112,7 +109,7 @@ class JsonService:
                 parameters = parse.parse_json(operation, body)
             except parse.SerializationError as error:
                 raise SerializationFailed(str(error)) from None
-            result = await _run(operation, self._handlers, context, parameters)
+            result = await _handler(operation, self._handlers, parameters)(context, parameters)
             return serialize.serialize_json(operation, result, self._model.json_version)
         except ServiceError as error:
             return self.refuse(error)

@@ -31,6 +31,8 @@ class Shape:
     event_stream: bool = False
     event: bool = False
     error_status: int = 0
+    # Whether a value of it can break a constraint.
+    constrained: bool = True
     # Short strings found valid lately: function names come again and again.
     valid: set[str] = field(default_factory=set)
 
@@ -45,6 +47,28 @@ class Member:
     wire_name: str
 
 
+class Travellers:
+    """An input's members by the way they travel, each (name, name on the wire, shape)."""
+
+    def __init__(self, shape: Shape | None) -> None:
+        self.uri: list[tuple[str, str, Shape]] = []
+        self.query: list[tuple[str, str, Shape]] = []
+        self.headers: list[tuple[str, str, Shape]] = []
+        self.body: list[tuple[str, str, Shape]] = []
+        self.payload: tuple[str, Shape] | None = None
+        for name, member in shape.members.items() if shape is not None else ():
+            if shape is not None and name == shape.payload:
+                self.payload = (name, member.shape)
+            elif member.location == "uri":
+                self.uri.append((name, member.wire_name, member.shape))
+            elif member.location == "querystring":
+                self.query.append((name, member.wire_name, member.shape))
+            elif member.location == "header":
+                self.headers.append((name, member.wire_name.lower(), member.shape))
+            else:
+                self.body.append((name, member.wire_name, member.shape))
+
+
 @dataclass(slots=True)
 class Operation:
     """One operation: how it is asked for and what it takes and gives."""
@@ -57,6 +81,7 @@ class Operation:
     input: Shape | None
     output: Shape | None
     errors: tuple[str, ...]
+    travellers: Travellers
 
 
 @dataclass(slots=True)
@@ -113,20 +138,27 @@ def _link(shapes: dict[str, Shape], raw: dict[str, Any]) -> None:
         for attribute in ("member", "key", "value"):
             if attribute in source:
                 setattr(shape, attribute, shapes[source[attribute]["shape"]])
+        bounds = (shape.minimum, shape.maximum, shape.matcher)
+        container = shape.kind in ("structure", "list", "map")
+        shape.constrained = (
+            container or bool(shape.enum) or any(each is not None for each in bounds)
+        )
 
 
 def _operation(name: str, raw: dict[str, Any], shapes: dict[str, Shape]) -> Operation:
     path, _, query = raw["http"]["requestUri"].partition("?")
     pairs = [part.partition("=") for part in query.split("&") if part]
+    taken = shapes[raw["input"]["shape"]] if "input" in raw else None
     return Operation(
         name=name,
         method=raw["http"]["method"],
         path=tuple(path.rstrip("/").split("/")[1:]),
         query=tuple((key, value) for key, _, value in pairs),
         status=raw["http"].get("responseCode", 200),
-        input=shapes[raw["input"]["shape"]] if "input" in raw else None,
+        input=taken,
         output=shapes[raw["output"]["shape"]] if "output" in raw else None,
         errors=tuple(error["shape"] for error in raw.get("errors", ())),
+        travellers=Travellers(taken),
     )
 
 

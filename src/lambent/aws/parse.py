@@ -43,38 +43,30 @@ def parse_rest(
     body: bytes,
 ) -> dict[str, Any]:
     """The parameters of a rest-json request; raises SerializationError."""
+    travellers = operation.travellers
     parameters: dict[str, Any] = {}
-    shape = operation.input
-    if shape is None:
-        return parameters
-    in_body = False
-    for name, member in shape.members.items():
-        location = member.location
-        if location == "uri":
-            parameters[name] = _text(member.shape, labels[member.wire_name], "querystring")
-        elif location == "querystring":
-            values = query.get(member.wire_name)
-            if values is not None:
-                parameters[name] = _query_value(member.shape, values)
-        elif location == "header":
-            value = headers.get(member.wire_name.lower())
-            if value is not None:
-                parameters[name] = _text(member.shape, value, "header")
-        elif name != shape.payload:
-            in_body = True
-    if shape.payload is not None:
-        payload = shape.members[shape.payload].shape
-        if payload.kind == "blob":
-            parameters[shape.payload] = body
+    for name, wire_name, shape in travellers.uri:
+        parameters[name] = _text(shape, labels[wire_name], "querystring")
+    for name, wire_name, shape in travellers.headers:
+        if wire_name in headers:
+            parameters[name] = _text(shape, headers[wire_name], "header")
+    if query:
+        for name, wire_name, shape in travellers.query:
+            if wire_name in query:
+                parameters[name] = _query_value(shape, query[wire_name])
+    if travellers.payload is not None:
+        name, shape = travellers.payload
+        if shape.kind == "blob":
+            parameters[name] = body
         elif body:
-            parameters[shape.payload] = _value(payload, _load(body), 0)
-    elif in_body and body:
+            parameters[name] = _value(shape, _load(body), 0)
+    elif travellers.body and body:
         document = _load(body)
         if not isinstance(document, dict):
             raise SerializationError(_mismatch(document, "a structure"))
-        for name, member in shape.members.items():
-            if not member.location and document.get(member.wire_name) is not None:
-                parameters[name] = _value(member.shape, document[member.wire_name], 0)
+        for name, wire_name, shape in travellers.body:
+            if document.get(wire_name) is not None:
+                parameters[name] = _value(shape, document[wire_name], 0)
     return parameters
 
 

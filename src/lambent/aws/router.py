@@ -29,7 +29,7 @@ class Router:
     def __init__(self, model: ServiceModel) -> None:
         self._root = _Node()
         # Where paths lead that were asked for lately; bounded, because clients choose them.
-        self._known: dict[tuple[str, str], tuple[_Node, list[str]]] = {}
+        self._known: dict[tuple[str, str], list[tuple[Operation, dict[str, str]]]] = {}
         for operation in model.operations.values():
             node = self._root
             for segment in operation.path:
@@ -43,30 +43,28 @@ class Router:
         self, method: str, path: str, query: dict[str, list[str]]
     ) -> tuple[Operation, dict[str, str]] | None:
         """The operation and its decoded labels; None if there is none."""
-        known = self._known.get((method, path))
-        if known is None:
-            known = self._find(method, path)
-            if known is None:
-                return None
-        node, values = known
-        for operation in node.operations[method]:
-            if all(value in query.get(key, ()) for key, value in operation.query):
-                return operation, _labels(operation, values)
+        for found in self._known.get((method, path)) or self._find(method, path):
+            operation = found[0]
+            if not operation.query or all(
+                value in query.get(key, ()) for key, value in operation.query
+            ):
+                return found
         return None
 
-    def _find(self, method: str, path: str) -> tuple[_Node, list[str]] | None:
+    def _find(self, method: str, path: str) -> list[tuple[Operation, dict[str, str]]]:
         segments = path.split("/")[1:]
         if segments and segments[-1] == "":
             segments.pop()
         values: list[str] = []
         node = self._walk(self._root, segments, 0, values, method)
         if node is None:
-            return None
+            return []
+        found = [(each, _labels(each, values)) for each in node.operations[method]]
         if len(path) <= _KNOWN_LENGTH:
             if len(self._known) >= _KNOWN:
                 self._known.clear()
-            self._known[method, path] = (node, values)
-        return node, values
+            self._known[method, path] = found
+        return found
 
     def _walk(
         self, node: _Node, segments: list[str], index: int, values: list[str], method: str

@@ -16,11 +16,12 @@ JSON_TYPE = ("Content-Type", "application/json")
 
 @dataclass(slots=True)
 class WireResponse:
-    """Status, headers and body, ready to be sent."""
+    """Status, headers and body, ready to be sent; request_id is "" until somebody knows it."""
 
     status: int
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytes = b""
+    request_id: str = ""
 
 
 def serialize_rest(operation: Operation, result: dict[str, Any]) -> WireResponse:

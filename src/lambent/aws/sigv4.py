@@ -11,16 +11,16 @@ import functools
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from urllib.parse import quote, unquote_plus
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED = "UNSIGNED-PAYLOAD"
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
-# How far a signature's time may lie from ours; AWS refuses beyond five minutes.
-SKEW = timedelta(minutes=5)
+# Seconds a signature's time may lie from ours; AWS refuses beyond five minutes.
+SKEW = 300
 # A presigned URL lives a week at most.
 LONGEST_PRESIGNED = 7 * 24 * 3600
 _STAMP = "%Y%m%dT%H%M%SZ"
@@ -38,19 +38,23 @@ class SignatureError(Exception):
         self.status = status
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Scope:
-    """A credential scope: whose key, which day, which region, which service."""
+    """A credential scope: whose key, which day, which region, which service.
+
+    text: as it stands in the string to sign.
+    """
 
     access_key: str
     day: str
     region: str
     service: str
+    text: str
 
-    @property
-    def text(self) -> str:
-        """As it stands in the string to sign."""
-        return f"{self.day}/{self.region}/{self.service}/aws4_request"
+
+def scope_of(access_key: str, day: str, region: str, service: str) -> Scope:
+    """The scope of these four."""
+    return Scope(access_key, day, region, service, f"{day}/{region}/{service}/aws4_request")
 
 
 @dataclass(slots=True)
@@ -61,13 +65,13 @@ class Claim:
     stamp: str
     signed_headers: tuple[str, ...]
     signature: str
-    presigned: bool
-    expires: int
     token: str | None
+    presigned: bool = False
+    expires: int = 0
 
 
-_SHAPE = re.compile(
-    r"AWS4-HMAC-SHA256\s+Credential=([^,\s]+)\s*,\s*SignedHeaders=([^,\s]+)\s*,\s*Signature=([0-9a-f]+)\s*"
+_BEFORE_SIGNATURE = re.compile(
+    r"AWS4-HMAC-SHA256\s+Credential=([^,\s]+)\s*,\s*SignedHeaders=([^,\s]+)\s*,\s*"
 )
 
 
@@ -82,36 +86,29 @@ def read_claim(headers: dict[str, str], query: dict[str, list[str]]) -> Claim | 
 
 
 def _header_claim(authorization: str, headers: dict[str, str]) -> Claim:
-    found = _SHAPE.fullmatch(authorization)
-    if found is None:
-        raise SignatureError(
-            "IncompleteSignatureException",
-            "Authorization header requires 'Credential' parameter, 'Signature' parameter and "
-            "'SignedHeaders' parameter with the AWS4-HMAC-SHA256 algorithm.",
-        )
+    before, _, signature = authorization.rpartition("Signature=")
     stamp = headers.get("x-amz-date")
     if stamp is None:
         raise SignatureError(
             "IncompleteSignatureException",
             "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.",
         )
-    credential, signed, signature = found.groups()
-    scope, signed_headers = _credential(credential, signed)
-    return Claim(
-        scope=scope,
-        stamp=stamp,
-        signed_headers=signed_headers,
-        signature=signature,
-        presigned=False,
-        expires=0,
-        token=headers.get("x-amz-security-token"),
-    )
+    scope, signed_headers = _credential(before)
+    token = headers.get("x-amz-security-token")
+    return Claim(scope, stamp, signed_headers, signature, token)
 
 
 @functools.lru_cache(1024)
-def _credential(credential: str, signed: str) -> tuple[Scope, tuple[str, ...]]:
-    """The parts of an Authorization header that a client repeats all day."""
-    return _scope(credential), tuple(signed.split(";"))
+def _credential(before_signature: str) -> tuple[Scope, tuple[str, ...]]:
+    """The part of an Authorization header that a client repeats all day."""
+    found = _BEFORE_SIGNATURE.fullmatch(before_signature)
+    if found is None:
+        raise SignatureError(
+            "IncompleteSignatureException",
+            "Authorization header requires 'Credential' parameter, 'Signature' parameter and "
+            "'SignedHeaders' parameter with the AWS4-HMAC-SHA256 algorithm.",
+        )
+    return _scope(found[1]), tuple(found[2].split(";"))
 
 
 def _query_claim(query: dict[str, list[str]]) -> Claim:
@@ -150,19 +147,23 @@ def _scope(credential: str) -> Scope:
             "Credential must have exactly 5 slash-delimited elements, e.g. "
             f"keyid/date/region/service/term, got '{credential[:128]}'",
         )
-    return Scope(parts[0], parts[1], parts[2], parts[3])
+    return scope_of(parts[0], parts[1], parts[2], parts[3])
 
 
 @functools.lru_cache(64)
-def _read_stamp(stamp: str) -> datetime | None:
-    """X-Amz-Date; cached, because a client's requests of one second share it."""
+def _read_stamp(stamp: str) -> float | None:
+    """X-Amz-Date in seconds since the epoch; cached: a client's requests of one second share it."""
     try:
-        return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
+        return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC).timestamp()
     except ValueError:
         return None
 
 
-def check_time(claim: Claim, now: datetime) -> None:
+def _stamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime(_STAMP)
+
+
+def check_time(claim: Claim, now: float) -> None:
     """Refuse a claim of another day than it says, too old, or from the future."""
     signed_at = _read_stamp(claim.stamp)
     if signed_at is None:
@@ -173,20 +174,18 @@ def check_time(claim: Claim, now: datetime) -> None:
         raise SignatureError(
             "SignatureDoesNotMatch", "Date in Credential scope does not match YYYYMMDD of the date."
         )
-    last = signed_at + (timedelta(seconds=claim.expires) if claim.presigned else SKEW)
     if signed_at > now + SKEW:
-        current, limit = now.strftime(_STAMP), (now + SKEW).strftime(_STAMP)
         raise SignatureError(
             "InvalidSignatureException",
-            f"Signature not yet current: {claim.stamp} is still later than {limit} "
-            f"({current} + 5 min.)",
+            f"Signature not yet current: {claim.stamp} is still later than {_stamp(now + SKEW)} "
+            f"({_stamp(now)} + 5 min.)",
         )
-    if last < now:
-        current = now.strftime(_STAMP)
-        limit = (now - (timedelta(0) if claim.presigned else SKEW)).strftime(_STAMP)
+    if signed_at + (claim.expires if claim.presigned else SKEW) < now:
+        limit = now if claim.presigned else now - SKEW
         raise SignatureError(
             "InvalidSignatureException",
-            f"Signature expired: {claim.stamp} is now earlier than {limit} ({current} - 5 min.)",
+            f"Signature expired: {claim.stamp} is now earlier than {_stamp(limit)} "
+            f"({_stamp(now)} - 5 min.)",
         )
 
 
@@ -194,20 +193,35 @@ def _hmac(key: bytes, text: str) -> bytes:
     return hmac.digest(key, text.encode(), "sha256")
 
 
+class SigningKey:
+    """A key derived for one secret and scope, ready to sign with."""
+
+    def __init__(self, secret: str, scope: Scope) -> None:
+        key = _hmac(f"AWS4{secret}".encode(), scope.day)
+        for part in (scope.region, scope.service, "aws4_request"):
+            key = _hmac(key, part)
+        # Copying a keyed HMAC costs half of making one.
+        self._keyed = hmac.new(key, digestmod="sha256")
+
+    def sign(self, text: str) -> str:
+        """The signature of a string to sign, in hex."""
+        mac = self._keyed.copy()
+        mac.update(text.encode())
+        return mac.digest().hex()
+
+
 class SigningKeys:
     """Derived keys, cached; bounded, because scopes come from clients."""
 
     def __init__(self) -> None:
-        self._cache: dict[tuple[str, str, str, str], bytes] = {}
+        self._cache: dict[tuple[str, str], SigningKey] = {}
 
-    def derive(self, secret: str, scope: Scope) -> bytes:
+    def derive(self, secret: str, scope: Scope) -> SigningKey:
         """The signing key for a secret and a scope."""
-        name = (secret, scope.day, scope.region, scope.service)
+        name = (secret, scope.text)
         key = self._cache.get(name)
         if key is None:
-            key = _hmac(f"AWS4{secret}".encode(), scope.day)
-            for part in (scope.region, scope.service, "aws4_request"):
-                key = _hmac(key, part)
+            key = SigningKey(secret, scope)
             if len(self._cache) >= _KEYS_CACHED:
                 self._cache.clear()
             self._cache[name] = key
@@ -257,18 +271,20 @@ def string_to_sign(
     method: str,
     path: str,
     query: str,
-    headers: Callable[[str], str],
-    signed_headers: Iterable[str],
+    headers: Mapping[str, str],
+    names: Sequence[str],
     payload_hash: str,
     stamp: str,
     scope: Scope,
 ) -> str:
-    """What the signature is computed over."""
-    names = tuple(signed_headers)
-    lines = "".join([f"{name}:{_folded(headers(name))}\n" for name in names])
+    """What the signature is computed over; raises KeyError where a signed header is absent."""
+    lines = "\n".join([f"{name}:{headers[name]}" for name in names])
+    if "  " in lines or ": " in lines or " \n" in lines or lines.endswith(" "):
+        lines = "\n".join([f"{name}:{_folded(headers[name])}" for name in names])
     canonical = (
-        f"{method}\n{canonical_path(path, scope.service)}\n{canonical_query(query)}\n"
-        f"{lines}\n{';'.join(names)}\n{payload_hash}"
+        f"{method}\n{canonical_path(path, scope.service)}\n"
+        f"{canonical_query(query) if query else ''}\n"
+        f"{lines}\n\n{';'.join(names)}\n{payload_hash}"
     )
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     return f"{ALGORITHM}\n{stamp}\n{scope.text}\n{digest}"
@@ -309,7 +325,7 @@ _MISMATCH = (
 
 def verify(
     claim: Claim,
-    key: bytes,
+    key: SigningKey,
     method: str,
     path: str,
     query: str,
@@ -322,17 +338,15 @@ def verify(
             "SignatureDoesNotMatch", "'Host' must be a 'SignedHeader' in the AWS Authorization."
         )
 
-    def header(name: str) -> str:
-        value = headers.get(name)
-        if value is None:
-            raise SignatureError("SignatureDoesNotMatch", _MISMATCH)
-        return value
-
-    text = string_to_sign(
-        method, path, query, header, claim.signed_headers, hashed, claim.stamp, claim.scope
-    )
-    expected = hmac.digest(key, text.encode(), "sha256").hex()
-    if not hmac.compare_digest(expected, claim.signature):
+    try:
+        text = string_to_sign(
+            method, path, query, headers, claim.signed_headers, hashed, claim.stamp, claim.scope
+        )
+    except KeyError:
+        raise SignatureError("SignatureDoesNotMatch", _MISMATCH) from None
+    expected = key.sign(text)
+    # Compared as bytes: what a client sends need not be ASCII.
+    if not hmac.compare_digest(expected.encode(), claim.signature.strip().encode()):
         raise SignatureError("SignatureDoesNotMatch", _MISMATCH)
 
 
@@ -354,12 +368,10 @@ def sign_headers(
     signed = {name.lower(): value for name, value in headers.items()} | {"x-amz-date": stamp}
     if token is not None:
         signed["x-amz-security-token"] = token
-    scope = Scope(access_key, stamp[:8], region, service)
+    scope = scope_of(access_key, stamp[:8], region, service)
     names = sorted(signed)
-    text = string_to_sign(
-        method, path, query, signed.__getitem__, names, sha256(body), stamp, scope
-    )
-    signature = hmac.digest(SigningKeys().derive(secret, scope), text.encode(), "sha256").hex()
+    text = string_to_sign(method, path, query, signed, names, sha256(body), stamp, scope)
+    signature = SigningKey(secret, scope).sign(text)
     signed["authorization"] = (
         f"{ALGORITHM} Credential={access_key}/{scope.text}, "
         f"SignedHeaders={';'.join(names)}, Signature={signature}"
@@ -380,7 +392,7 @@ def presign(
 ) -> str:
     """The path and query of a presigned URL."""
     stamp = now.strftime(_STAMP)
-    scope = Scope(access_key, stamp[:8], region, service)
+    scope = scope_of(access_key, stamp[:8], region, service)
     query = "&".join(
         f"{name}={quote(value, safe='-_.~')}"
         for name, value in (
@@ -391,8 +403,8 @@ def presign(
             ("X-Amz-SignedHeaders", "host"),
         )
     )
-    text = string_to_sign(method, path, query, lambda name: host, ("host",), UNSIGNED, stamp, scope)
-    signature = hmac.digest(SigningKeys().derive(secret, scope), text.encode(), "sha256").hex()
+    text = string_to_sign(method, path, query, {"host": host}, ("host",), UNSIGNED, stamp, scope)
+    signature = SigningKey(secret, scope).sign(text)
     return f"{path}?{query}&X-Amz-Signature={signature}"
 
 
@@ -407,7 +419,7 @@ class ChunkDecoder:
     raises SignatureError at the first that is wrong.  ``done`` tells whether the last chunk came.
     """
 
-    def __init__(self, claim: Claim, key: bytes, signed: bool) -> None:
+    def __init__(self, claim: Claim, key: SigningKey, signed: bool) -> None:
         self._claim = claim
         self._key = key
         self._signed = signed
@@ -458,7 +470,7 @@ class ChunkDecoder:
             f"{ALGORITHM}-PAYLOAD\n{self._claim.stamp}\n{self._claim.scope.text}\n"
             f"{self._previous}\n{EMPTY_SHA256}\n{sha256(chunk)}"
         )
-        expected = hmac.digest(self._key, text.encode(), "sha256").hex()
+        expected = self._key.sign(text)
         if not hmac.compare_digest(expected, signature):
             raise SignatureError("SignatureDoesNotMatch", _MISMATCH)
         self._previous = signature

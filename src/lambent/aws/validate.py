@@ -48,7 +48,7 @@ def _structure(shape: Shape, value: dict[str, Any], path: str, found: list[str])
             )
     for name, each in value.items():
         member = shape.members.get(name)
-        if member is not None and len(found) < _ENOUGH:
+        if member is not None and member.shape.constrained and len(found) < _ENOUGH:
             _member(member.shape, each, _join(path, _lower(name)), found)
 
 

@@ -63,13 +63,19 @@ class Catalog:
         """The function; raises ResourceNotFound."""
         return (await self._load(account, region, name))[1]
 
+    def known(
+        self, account: str, region: str, name: str, qualifier: str | None
+    ) -> FunctionVersion | None:
+        """The version a name and a qualifier mean, if that can be told without the Store."""
+        entry = self._cache.get(_key(account, region, name))
+        return entry[1].find(qualifier) if entry is not None else None
+
     async def resolve(
         self, account: str, region: str, name: str, qualifier: str | None
     ) -> FunctionVersion:
         """The version a name and a qualifier mean; raises ResourceNotFound."""
-        known = self._cache.get(_key(account, region, name))
         try:
-            function = known[1] if known is not None else await self.get(account, region, name)
+            function = await self.get(account, region, name)
         except ResourceNotFound:
             raise not_found(account, region, name, qualifier) from None
         version = function.find(qualifier)

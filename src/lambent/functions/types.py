@@ -142,9 +142,9 @@ class Invocation:
     payload: bytes
     invoked_arn: str
     client_context: str | None = None
-    cognito_identity: str | None = None
     trace_id: str | None = None
     log_tail: bool = False
+    cognito_identity: str | None = None
 
 
 @dataclass(slots=True)

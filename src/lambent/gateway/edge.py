@@ -44,19 +44,19 @@ class Edge:
         self._services = services
         self._blobs = blobs
         self._runtimes = runtimes
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[Exchange, asyncio.Task[None]] = {}
         self.endpoint = ""
         self._loop = asyncio.get_running_loop()
 
     def __call__(self, exchange: Exchange) -> None:
         """Handle a request in a task of its own."""
-        task = self._loop.create_task(self._handle(exchange))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[exchange] = self._loop.create_task(self._handle(exchange))
 
     async def _handle(self, exchange: Exchange) -> None:
         try:
-            if exchange.path == "/_lambent/health":
+            path = exchange.path
+            own = path.startswith("/_lambent/")
+            if own and path == "/_lambent/health":
                 self._send_json(exchange, {"status": "ok"})
                 return
             try:
@@ -71,25 +71,25 @@ class Edge:
             query = parse_query(exchange.query)
             try:
                 principal = self._authenticator.authenticate(
-                    exchange.method, exchange.path, exchange.query, query, exchange.headers, body
+                    exchange.method, path, exchange.query, query, exchange.headers, body
                 )
-                if exchange.path.startswith("/_lambent/"):
+                if own:
                     await self._own(exchange, principal)
                     return
                 service = self._service(principal.service)
             except ServiceError as refused:
                 self._send(exchange, self._service("lambda").refuse(refused))
                 return
-            host = exchange.headers.get("host")
-            endpoint = f"http://{host}" if host else self.endpoint
-            context = Context(principal, endpoint, exchange.headers)
-            response = await service.call(context, exchange.method, exchange.path, query, body)
+            context = Context(principal, self.endpoint, exchange.headers)
+            response = await service.call(context, exchange.method, path, query, body)
             self._send(exchange, response)
         except ClientGone:
             exchange.abort()
         except Exception:
             _log.exception("a request failed at the edge")
             exchange.abort()
+        finally:
+            self._tasks.pop(exchange, None)
 
     def _service(self, name: str) -> Service:
         service = self._services.get(name)
@@ -101,13 +101,8 @@ class Edge:
 
     @staticmethod
     def _send(exchange: Exchange, response: WireResponse) -> None:
-        headers = response.headers
-        for name, _ in headers:
-            if name == "x-amzn-RequestId":
-                break
-        else:
-            headers.append(("x-amzn-RequestId", ids.uuid()))
-        exchange.respond(response.status, headers, response.body)
+        response.headers.append(("x-amzn-RequestId", response.request_id or ids.uuid()))
+        exchange.respond(response.status, response.headers, response.body)
 
     @staticmethod
     def _send_json(exchange: Exchange, document: object, status: int = 200) -> None:
@@ -140,6 +135,8 @@ class Edge:
 
     async def close(self) -> None:
         """Let go of requests still being handled."""
-        for task in list(self._tasks):
+        tasks = list(self._tasks.values())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks.clear()  # a task cancelled before its first step never does

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_NAMES: dict[bytes, str] = {}
-_NAMES_KEPT = 512
-
 
 @dataclass(frozen=True, slots=True)
 class HttpLimits:
@@ -46,13 +43,19 @@ class _Refused(Exception):
         self.status = status
 
 
-def _name(raw: bytes) -> str:
-    known = _NAMES.get(raw)
-    if known is None:
-        known = raw.decode("latin-1").lower()
-        if len(_NAMES) < _NAMES_KEPT:
-            _NAMES[raw] = known
-    return known
+class _Names(dict[bytes, str]):
+    """Header names as sent → in lower case; remembers those that come again and again."""
+
+    _KEPT = 512
+
+    def __missing__(self, raw: bytes) -> str:
+        name = raw.decode("latin-1").lower()
+        if len(self) < self._KEPT:
+            self[raw] = name
+        return name
+
+
+_NAMES = _Names()
 
 
 class Connection(asyncio.Protocol):
@@ -68,12 +71,13 @@ class Connection(asyncio.Protocol):
         self._queue: deque[Exchange] = deque()
         self._current: Exchange | None = None
         self._receiving: Exchange | None = None
-        self._corked = b""
         self._timer: asyncio.TimerHandle | None = None
         self._waiting_since = 0.0
         self._began = 0.0
         self._target = b""
-        self._pairs: list[tuple[str, str]] = []
+        self._raw_headers: list[tuple[bytes, bytes]] = []
+        # Bytes of the chunk being parsed, and of earlier chunks of an unfinished head.
+        self._chunk_bytes = 0
         self._head_bytes = 0
         self._in_head = False
         self._discarded = 0
@@ -114,6 +118,7 @@ class Connection(asyncio.Protocol):
                 self.abort()
                 return
         self._waiting_since = self._server.now()
+        self._chunk_bytes = len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -127,8 +132,10 @@ class Connection(asyncio.Protocol):
                 self._reject(500)
         except httptools.HttpParserError:
             self._reject(400)
-        if self._corked and self._current is None:
-            self.write(b"")
+        if self._in_head:
+            self._head_bytes += self._chunk_bytes
+            if self._head_bytes > self._limits.header_bytes + self._limits.target_bytes:
+                self._reject(431)
 
     def eof_received(self) -> None:
         return None
@@ -143,40 +150,39 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._target = b""
-        self._pairs = []
         self._head_bytes = 0
         self._in_head = True
-        self._began = self._server.now()
+        self._began = self._waiting_since
 
     def on_url(self, url: bytes) -> None:
-        self._target += url
+        self._target = self._target + url if self._target else url
         if len(self._target) > self._limits.target_bytes:
             raise _Refused(414)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_bytes += len(name) + len(value)
-        if not self._in_head:
-            if self._head_bytes <= self._limits.header_bytes and self._receiving is not None:
-                self._receiving.trailers[_name(name)] = value.decode("latin-1")
-            return
-        pairs = self._pairs
-        if self._head_bytes > self._limits.header_bytes or len(pairs) >= self._limits.header_count:
+        self._raw_headers.append((name, value))
+
+    def _headers(self) -> dict[str, str]:
+        """The headers, or trailers, since the last call; raises _Refused past a limit."""
+        raw, self._raw_headers = self._raw_headers, []
+        limits = self._limits
+        if len(raw) > limits.header_count or (
+            self._head_bytes + self._chunk_bytes > limits.header_bytes
+            and sum([len(name) + len(value) for name, value in raw]) > limits.header_bytes
+        ):
             raise _Refused(431)
-        pairs.append((_name(name), value.decode("latin-1")))
+        headers = {_NAMES[name]: value.decode("latin-1") for name, value in raw}
+        return headers if len(headers) == len(raw) else _joined(raw)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        pairs = self._pairs
-        headers = dict(pairs)
-        if len(headers) != len(pairs):
-            headers = _joined(pairs)
+        headers = self._headers()
         if "content-length" in headers and not headers["content-length"].isdecimal():
             raise _Refused(400)
         exchange = Exchange(
             self,
             self._parser.get_method().decode("latin-1"),
             self._target.decode("latin-1"),
-            pairs,
             headers,
             self._parser.should_keep_alive(),
         )
@@ -197,25 +203,17 @@ class Connection(asyncio.Protocol):
         exchange = self._receiving
         self._receiving = None
         if exchange is not None:
+            if self._raw_headers:
+                exchange.trailers = self._headers()
             exchange.complete()
             if exchange.discarding:
                 self.close()
 
     # -- for exchanges --------------------------------------------------------------------
 
-    def write(self, data: bytes, cork: bool = False) -> None:
-        """Send bytes, after what was corked.
-
-        Corked bytes wait for the next write if the client has sent another request already.
-        """
-        if self.closed:
-            return
-        if self._corked:
-            data = self._corked + data
-            self._corked = b""
-        if cork:
-            self._corked = data
-        else:
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+        if not self.closed:
             self._transport.write(data)
 
     async def drained(self) -> None:
@@ -252,8 +250,6 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close once everything written has gone out."""
         if not self.closed:
-            if self._corked:
-                self.write(b"")
             self._transport.close()
 
     def abort(self) -> None:
@@ -309,9 +305,9 @@ class Connection(asyncio.Protocol):
         self._watch()
 
 
-def _joined(pairs: list[tuple[str, str]]) -> dict[str, str]:
+def _joined(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
     headers: dict[str, str] = {}
-    for name, value in pairs:
+    for name, value in [(_NAMES[name], value.decode("latin-1")) for name, value in raw]:
         if name in headers and name == "content-length" and headers[name] != value:
             raise _Refused(400)
         if name in headers and name != "content-length":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,9 +14,7 @@ if TYPE_CHECKING:
 HeaderList = Iterable[tuple[str, str]]
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
-STATUS_LINES = {
-    status: f"HTTP/1.1 {status} {reason}\r\n".encode() for status, reason in _REASONS.items()
-}
+STATUS_LINES = {status: f"HTTP/1.1 {status} {reason}\r\n" for status, reason in _REASONS.items()}
 # Bytes of a body kept here before the client is made to wait.
 HIGH_WATER = 256 * 1024
 
@@ -30,7 +29,7 @@ class ClientGone(Exception):
 
 def _clean(value: str) -> str:
     """A header value that cannot end its line."""
-    return value.replace("\r", " ").replace("\n", " ") if "\r" in value or "\n" in value else value
+    return value.replace("\r", " ").replace("\n", " ")
 
 
 class Exchange:
@@ -41,35 +40,20 @@ class Exchange:
     ``start`` … ``end`` must be called, once.
     """
 
-    __slots__ = (
-        "_body",
-        "_bytes",
-        "_chunked_out",
-        "_collector",
-        "_complete",
-        "_connection",
-        "_continue",
-        "_limit",
-        "_waiter",
-        "discarding",
-        "finished",
-        "header_pairs",
-        "headers",
-        "keep_alive",
-        "method",
-        "path",
-        "query",
-        "started",
-        "target",
-        "trailers",
-    )
+    # What most exchanges never set, so that making one costs little.
+    trailers: Mapping[str, str] = MappingProxyType({})
+    started = finished = discarding = False
+    _bytes = 0
+    _limit = -1
+    _chunked_out = False
+    _waiter: asyncio.Future[None] | None = None
+    _collector: Callable[[bytes | None], None] | None = None
 
     def __init__(
         self,
         connection: Connection,
         method: str,
         target: str,
-        header_pairs: list[tuple[str, str]],
         headers: dict[str, str],
         keep_alive: bool,
     ) -> None:
@@ -77,21 +61,12 @@ class Exchange:
         self.method = method
         self.target = target
         self.path, _, self.query = target.partition("?")
-        self.header_pairs = header_pairs
         self.headers = headers
         self.keep_alive = keep_alive
-        self.trailers: dict[str, str] = {}
-        self.started = False
-        self.finished = False
-        self.discarding = False
         self._body: list[bytes] = []
-        self._bytes = 0
-        self._limit = -1
-        self._complete = False
-        self._waiter: asyncio.Future[None] | None = None
-        self._collector: Callable[[bytes | None], None] | None = None
-        self._continue = headers.get("expect", "").lower() == "100-continue"
-        self._chunked_out = False
+        # Where no body is announced none comes, and the answer need not wait for its end.
+        self._complete = "content-length" not in headers and "transfer-encoding" not in headers
+        self._continue = "expect" in headers and headers["expect"].lower() == "100-continue"
 
     # -- the request's body ---------------------------------------------------------------
 
@@ -208,33 +183,21 @@ class Exchange:
 
     # -- the response ---------------------------------------------------------------------
 
-    def respond(
-        self, status: int, headers: HeaderList = (), body: bytes = b"", cork: bool = False
-    ) -> None:
-        """Answer in one piece.
-
-        cork: a client that has sent its next request already may get this with the next answer.
-        """
-        head = self._head(status, headers)
-        if status != 204 and status != 304 and status >= 200:
-            head.append(b"Content-Length: %d\r\n" % len(body))
-        head.append(b"\r\n")
-        if self.method != "HEAD" and body:
-            head.append(body)
+    def respond(self, status: int, headers: HeaderList = (), body: bytes = b"") -> None:
+        """Answer in one piece."""
+        length = len(body) if status != 204 and status != 304 and status >= 200 else None
+        head = self._head(status, headers, length)
         self.started = self.finished = True
-        self._connection.write(b"".join(head), cork)
+        self._connection.write(head + body if body and self.method != "HEAD" else head)
         self._connection.finished(self)
 
     def start(self, status: int, headers: HeaderList = (), length: int | None = None) -> None:
         """Begin a response that follows in pieces; chunked unless its length is given."""
-        head = self._head(status, headers)
         self._chunked_out = length is None
         if length is None:
-            head.append(b"Transfer-Encoding: chunked\r\n\r\n")
-        else:
-            head.append(b"Content-Length: %d\r\n\r\n" % length)
+            headers = [*headers, ("Transfer-Encoding", "chunked")]
         self.started = True
-        self._connection.write(b"".join(head))
+        self._connection.write(self._head(status, headers, length))
 
     async def write(self, data: bytes) -> None:
         """Send a piece, waiting while the client reads slowly; raises ClientGone."""
@@ -259,12 +222,17 @@ class Exchange:
         self.finished = True
         self._connection.abort()
 
-    def _head(self, status: int, headers: HeaderList) -> list[bytes]:
-        line = STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
-        head = [line]
-        for name, value in headers:
-            head.append(f"{name}: {_clean(value)}\r\n".encode("latin-1", "replace"))
+    def _head(self, status: int, headers: HeaderList, length: int | None) -> bytes:
+        """The status line and the headers, to the empty line; no value can add a line."""
+        lines = [f"{name}: {value}\n" for name, value in headers]
+        if length is not None:
+            lines.append(f"Content-Length: {length}\n")
         if self._connection.draining or not self.keep_alive or not self._complete:
             self.keep_alive = False
-            head.append(b"Connection: close\r\n")
-        return head
+            lines.append("Connection: close\n")
+        text = "".join(lines)
+        if "\r" in text or text.count("\n") > len(lines):
+            text = "".join([_clean(line[:-1]) + "\n" for line in lines])
+        first = STATUS_LINES.get(status) or f"HTTP/1.1 {status} Unknown\r\n"
+        text = text.replace("\n", "\r\n")
+        return f"{first}{text}\r\n".encode("latin-1", "replace")

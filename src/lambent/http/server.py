@@ -42,6 +42,11 @@ class HttpServer:
         loop = asyncio.get_running_loop()
         self._servers.append(await loop.create_server(self.connection, sock=listener))
 
+    async def adopt(self, stream: socket.socket) -> None:
+        """Serve a stream that is connected already; closes it in the end."""
+        loop = asyncio.get_running_loop()
+        await loop.create_connection(self.connection, sock=stream)
+
     def stop_listening(self) -> None:
         """Refuse new connections."""
         for server in self._servers:

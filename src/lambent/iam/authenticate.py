@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from lambent.aws import sigv4
-from lambent.clock import Clock, utc
+from lambent.clock import Clock
 from lambent.errors import MissingAuthentication, ServiceError, UnrecognizedClient
 from lambent.iam.credentials import DEFAULT_ACCOUNT, CredentialStore
 
@@ -66,7 +66,7 @@ class Authenticator:
             key = self._keys.get(scope.access_key)
             if key is None:
                 raise UnrecognizedClient
-            sigv4.check_time(claim, utc(self._clock.time()))
+            sigv4.check_time(claim, self._clock.time())
             hashed = sigv4.payload_hash(claim, headers, body)
             signing_key = self._signing_keys.derive(key.secret, scope)
             sigv4.verify(claim, signing_key, method, path, raw_query, headers, hashed)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from lambent.clock import Clock
+from lambent.clock import Clock, Timer
 from lambent.functions.types import FunctionVersion, Invocation
 from lambent.runtime import lines
 from lambent.runtime.api import ReportedError, RuntimeApi
@@ -23,6 +23,8 @@ from lambent.sandbox.base import Exit, Sandbox
 
 _TAIL_BYTES = 4096
 _MB = 1024 * 1024
+# Timers of the event loop are exact to a millisecond.
+_TIMER_SLACK = 0.001
 
 
 class State(Enum):
@@ -80,6 +82,7 @@ class ExecutionEnvironment:
         log_rate: int,
     ) -> None:
         self.version = version
+        self.identity = version.identity
         self.state = State.STARTING
         self.init_duration: float | None = None
         self.idle_since = 0.0
@@ -90,10 +93,15 @@ class ExecutionEnvironment:
         self._api = RuntimeApi(self, response_bytes)
         self._sandbox: Sandbox | None = None
         self._output: Output | None = None
-        self._ready: asyncio.Future[ReportedError | None] = (
-            asyncio.get_running_loop().create_future()
-        )
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[ReportedError | None] = self._loop.create_future()
         self._turn: asyncio.Future[Result] | None = None
+        # When the invocation at hand must be done, and the timer that looks whether it is.
+        self._deadline = 0.0
+        self._timer: Timer | None = None
+        self._timer_due = 0.0
+        # The invocation that is answered but whose log is still open.
+        self._open_log: tuple[str, Result, float, float | None] | None = None
         self._tail: bytearray | None = None
         self._request_id = ""
         # The invocation whose START line is written already.
@@ -116,6 +124,9 @@ class ExecutionEnvironment:
             self._tail = bytearray()
             self._platform(lines.start(request_id, self.version.version))
             self._begun = request_id
+        connection, sandbox.connection = sandbox.connection, None
+        if connection is not None:
+            await self._api.server.adopt(connection)
         await self._api.server.serve(sandbox.listener)
         ready, exited = self._ready, sandbox.exited
         both: set[asyncio.Future[Any]] = {ready, exited}
@@ -161,45 +172,67 @@ class ExecutionEnvironment:
         """
         if self.state is not State.IDLE:
             raise IllegalTransition(self.state)
+        self._settle()
         self.state = State.RUNNING
-        version = self.version
-        timeout = version.configuration.timeout
-        loop = asyncio.get_running_loop()
-        self._turn = loop.create_future()
+        turn: asyncio.Future[Result] = self._loop.create_future()
+        self._turn = turn
         self._request_id = request_id = invocation.request_id
         began = self._clock.monotonic()
+        left = max(0.0, self.version.configuration.timeout - spent)
+        self._deadline = began + left
+        self._watch_deadline(left)
+        self._api.dispatch(invocation, int((self._clock.time() + left) * 1000))
+        # The runtime has its event; what it prints is read after this line is written.
         if self._begun != request_id:
             self._tail = bytearray() if invocation.log_tail else None
-            self._platform(lines.start(request_id, version.version))
-        left = max(0.0, timeout - spent)
-        timer = loop.call_later(left, self._time_is_up, timeout)
-        self._api.dispatch(invocation, int((self._clock.time() + left) * 1000))
+            self._platform(lines.start(request_id, self.version.version))
         try:
-            result = await self._turn
+            result = await turn
         except asyncio.CancelledError:
             # The server is stopping: nobody waits, and nothing tells what the function did.
             self.stop()
             raise
-        finally:
-            timer.cancel()
-        tail = self._settle(request_id, result, self._clock.monotonic() - began + spent, first)
-        return result, tail
-
-    def _settle(self, request_id: str, result: Result, duration: float, first: bool) -> bytes:
-        """Close the invocation's log and decide whether the environment lives on."""
-        assert self._output is not None
-        self._output.finish()
-        self._close_log(request_id, result, duration, self.init_duration if first else None)
-        tail = b""
-        if self._tail is not None:
-            tail = bytes(self._tail)
-        self._tail = None
+        duration = self._clock.monotonic() - began + spent
         self._turn = None
+        self._open_log = (request_id, result, duration, self.init_duration if first else None)
         if result.status in ("timeout", "failure"):
+            self._settle()
             self.stop()
         elif self.state is State.RUNNING:
             self.state = State.IDLE
-        return tail
+        if self._tail is None:
+            # The answer first, the bookkeeping once it is on its way.
+            self._loop.call_soon(self._settle, True)
+            return result, b""
+        self._settle()
+        tail, self._tail = bytes(self._tail), None
+        return result, tail
+
+    def _settle(self, polled: bool = False) -> None:
+        """Close the log of the last invocation; nothing if it is closed."""
+        if self._open_log is not None:
+            assert self._output is not None
+            closing, self._open_log = self._open_log, None
+            self._output.finish(polled)
+            self._close_log(*closing)
+
+    def _watch_deadline(self, seconds: float) -> None:
+        """Have a timer look at the deadline: one serves many invocations, for it may look early."""
+        if self._timer is not None:
+            if self._timer_due <= self._deadline:
+                return
+            self._timer.cancel()
+        self._timer_due = self._deadline
+        self._timer = self._clock.call_later(seconds, self._look_at_deadline)
+
+    def _look_at_deadline(self) -> None:
+        self._timer = None
+        if self._turn is not None:
+            left = self._deadline - self._clock.monotonic()
+            if left > _TIMER_SLACK:
+                self._watch_deadline(left)
+            else:
+                self._finish(self._timeout_result(self.version.configuration.timeout))
 
     def _close_log(
         self, request_id: str, result: Result, duration: float, init_duration: float | None
@@ -213,15 +246,12 @@ class ExecutionEnvironment:
             peak = 0
         failed = result.status == "failure" or self.state is State.STARTING
         status = "timeout" if result.status == "timeout" else "error" if failed else None
-        figures = lines.Report(
-            duration=duration,
-            memory_size=memory,
-            memory_used=min(memory, peak),
-            init_duration=init_duration,
-            status=status,
-            error_type=result.error_type if status == "error" else None,
-        )
-        closing = [lines.end(request_id), lines.report(request_id, figures)]
+        kind = result.error_type if status == "error" else None
+        used = min(memory, peak)
+        closing = [
+            lines.end(request_id),
+            lines.report(request_id, duration, memory, used, init_duration, status, kind),
+        ]
         if status == "timeout":
             closing.append(self._timeout_line(request_id))
         self._write(int(self._clock.time() * 1000), closing)
@@ -250,7 +280,11 @@ class ExecutionEnvironment:
         """End it; idempotent."""
         if self.state is State.STOPPED:
             return
+        if self._sandbox is not None:
+            self._settle()
         self.state = State.STOPPED
+        if self._timer is not None:
+            self._timer.cancel()
         if self._output is not None:
             self._output.close()
         self._api.server.stop_listening()
@@ -289,9 +323,6 @@ class ExecutionEnvironment:
     def _finish(self, result: Result) -> None:
         if self._turn is not None and not self._turn.done():
             self._turn.set_result(result)
-
-    def _time_is_up(self, timeout: float) -> None:
-        self._finish(self._timeout_result(timeout))
 
     def _process_ended(self, exited: asyncio.Future[Exit]) -> None:
         if self.state is State.RUNNING:

@@ -76,9 +76,10 @@ class Pool:
         self._clock = clock
         self._limits = limits
         self._lines: dict[Key, _Line] = {}
-        # Idle environments, the longest idle first; those not frozen yet also in _warm.
+        # Idle environments, the longest idle first.
         self._idle: OrderedDict[ExecutionEnvironment, _Line] = OrderedDict()
-        self._warm: OrderedDict[ExecutionEnvironment, None] = OrderedDict()
+        # Environments with the time they were given back: to be frozen unless used since.
+        self._warm: deque[tuple[float, ExecutionEnvironment]] = deque()
         self._starts: deque[_Line] = deque()
         self._starting = 0
         self._total = 0
@@ -97,14 +98,13 @@ class Pool:
         while line.idle:
             environment = line.idle.pop()
             self._idle.pop(environment, None)
-            self._warm.pop(environment, None)
             if environment.state is State.FROZEN:
                 environment.thaw()
             if environment.state is State.IDLE:
                 return Lease(environment, first=False)
             self._forget(line)
         # Finding its last environment ended may have taken the line off the list.
-        self._lines[version.identity] = line
+        self._lines[key] = line
         future: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         line.waiting.append(_Waiter(request_id, future))
         self._want(line)
@@ -117,7 +117,7 @@ class Pool:
 
     def release(self, environment: ExecutionEnvironment) -> None:
         """Take an environment back; one that ended or is outdated is let go."""
-        line = self._lines.get(environment.version.identity)
+        line = self._lines.get(environment.identity)
         if environment.state is not State.IDLE or line is None or self._closed:
             environment.stop()
             if line is not None:
@@ -130,10 +130,10 @@ class Pool:
         if future is not None:
             future.set_result(Lease(environment, first=False))
             return
-        environment.idle_since = self._clock.monotonic()
+        environment.idle_since = now = self._clock.monotonic()
         line.idle.append(environment)
         self._idle[environment] = line
-        self._warm[environment] = None
+        self._warm.append((now, environment))
         self._tick_soon()
 
     def retire(self, keep: Callable[[FunctionVersion], bool]) -> None:
@@ -258,7 +258,6 @@ class Pool:
     def _drop(self, environment: ExecutionEnvironment) -> None:
         """Stop an idle environment."""
         line = self._idle.pop(environment)
-        self._warm.pop(environment, None)
         environment.stop()
         self._forget(line)
 
@@ -272,12 +271,13 @@ class Pool:
         self._ticker = None
         now = self._clock.monotonic()
         while self._warm:
-            environment = next(iter(self._warm))
-            if now - environment.idle_since < self._limits.freeze_seconds:
+            since, environment = self._warm[0]
+            if now - since < self._limits.freeze_seconds:
                 self._tick_soon()
                 return
-            del self._warm[environment]
-            if environment.state is State.IDLE:
+            self._warm.popleft()
+            unused = environment.idle_since == since and environment in self._idle
+            if unused and environment.state is State.IDLE:
                 environment.freeze()
 
     def reap(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Protocol
 
 from lambent.functions.types import Invocation, Outcome
@@ -20,7 +21,7 @@ class Router(Protocol):
     def announce(self, executor: Executor) -> None:
         """This node can run invocations."""
 
-    async def dispatch(self, invocation: Invocation) -> Outcome:
+    def dispatch(self, invocation: Invocation) -> Awaitable[Outcome]:
         """Run it somewhere; raises NoCapacity where no node has announced itself."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from lambent.functions.types import Invocation, Outcome
 from lambent.router.base import Executor, NoCapacity
 
@@ -15,7 +17,7 @@ class DirectRouter:
     def announce(self, executor: Executor) -> None:
         self._executor = executor
 
-    async def dispatch(self, invocation: Invocation) -> Outcome:
+    def dispatch(self, invocation: Invocation) -> Awaitable[Outcome]:
         if self._executor is None:
             raise NoCapacity
-        return await self._executor.run(invocation)
+        return self._executor.run(invocation)

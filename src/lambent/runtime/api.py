@@ -170,7 +170,7 @@ class RuntimeApi:
                 return
             # The client has its answer before the runtime has its receipt.
             self._listener.runtime_responded(body)
-            exchange.respond(202, _JSON, _ACCEPTED, cork=True)
+            self._accepted(exchange)
 
         exchange.collect(self._response_bytes, done)
 
@@ -183,9 +183,16 @@ class RuntimeApi:
                 return
             self._state = State.RESPONDED
             self._listener.runtime_failed(_error_of(exchange, body, "Function.Unknown"))
-            exchange.respond(202, _JSON, _ACCEPTED, cork=True)
+            self._accepted(exchange)
 
         exchange.collect(_ERROR_BYTES, done)
+
+    def _accepted(self, exchange: Exchange) -> None:
+        """The receipt; a runtime of ours that asks ``?next`` gets its next event instead."""
+        if exchange.query == "next":
+            self._next(exchange)
+        else:
+            exchange.respond(202, _JSON, _ACCEPTED)
 
     def _init_error(self, exchange: Exchange) -> None:
         if self._state is not State.STARTED:

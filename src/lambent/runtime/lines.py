@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 
-@dataclass(slots=True)
-class Report:
-    """The figures of one invocation: seconds and MB."""
-
-    duration: float
-    memory_size: int
-    memory_used: int
-    init_duration: float | None = None
-    status: str | None = None
-    error_type: str | None = None
-
-
-def billed_milliseconds(report: Report) -> int:
+def billed_milliseconds(duration: float, init_duration: float | None) -> int:
     """Duration and initialisation, rounded up to the millisecond (AWS bills both since 2025)."""
-    return math.ceil((report.duration + (report.init_duration or 0.0)) * 1000)
+    return math.ceil((duration + (init_duration or 0.0)) * 1000)
 
 
 def init_start(runtime: str, arn: str) -> str:
@@ -44,17 +31,23 @@ def end(request_id: str) -> str:
     return f"END RequestId: {request_id}"
 
 
-def report(request_id: str, figures: Report) -> str:
-    """What an invocation took."""
-    parts = [
-        f"REPORT RequestId: {request_id}\tDuration: {figures.duration * 1000:.2f} ms\t"
-        f"Billed Duration: {billed_milliseconds(figures)} ms\t"
-        f"Memory Size: {figures.memory_size} MB\tMax Memory Used: {figures.memory_used} MB\t"
-    ]
-    if figures.init_duration is not None:
-        parts.append(f"Init Duration: {figures.init_duration * 1000:.2f} ms\t")
-    if figures.status is not None:
-        parts.append(f"Status: {figures.status}\t")
-    if figures.error_type is not None:
-        parts.append(f"Error Type: {figures.error_type}\t")
-    return "".join(parts)
+def report(
+    request_id: str,
+    duration: float,
+    memory_size: int,
+    memory_used: int,
+    init_duration: float | None = None,
+    status: str | None = None,
+    error_type: str | None = None,
+) -> str:
+    """What an invocation took: seconds and MB."""
+    line = (
+        f"REPORT RequestId: {request_id}\tDuration: {duration * 1000:.2f} ms\t"
+        f"Billed Duration: {billed_milliseconds(duration, init_duration)} ms\t"
+        f"Memory Size: {memory_size} MB\tMax Memory Used: {memory_used} MB\t"
+    )
+    if init_duration is not None:
+        line += f"Init Duration: {init_duration * 1000:.2f} ms\t"
+    if status is not None:
+        line += f"Status: {status}\t"
+    return f"{line}Error Type: {error_type}\t" if error_type is not None else line

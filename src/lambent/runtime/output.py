@@ -33,9 +33,14 @@ class Output:
         while self._open and self._used < self._allowance and self._read() == _READ:
             pass
 
-    def finish(self) -> None:
-        """Take what the pipe holds and the unfinished line: the turn has ended."""
-        self.drain()
+    def finish(self, polled: bool = False) -> None:
+        """Take what the pipe holds and the unfinished line: the turn has ended.
+
+        polled: the event loop has looked at all descriptors since, so a pipe that has shown
+        nothing is empty and need not be read to know.
+        """
+        if self._used or not polled:
+            self.drain()
         if self._partial:
             partial, self._partial = self._partial, b""
             self._sink([_text(partial)])

@@ -1,8 +1,8 @@
 """The seam between the pool and isolation.
 
 A backend is handed a SandboxSpec and answers with a running Sandbox: a process whose output comes
-from one pipe and whose Runtime API connections arrive on one listening socket.  It never learns a
-function's name.
+from one pipe and whose Runtime API connections arrive on one listening socket, or on one made
+ahead.  It never learns a function's name.
 """
 
 from __future__ import annotations
@@ -66,6 +66,10 @@ class Exit:
 
 class Sandbox(Protocol):
     """One running sandbox."""
+
+    # A stream to the runtime, connected already, where our own bootstrap was forked; whoever takes
+    # it leaves None and closes it.
+    connection: socket.socket | None
 
     @property
     def listener(self) -> socket.socket:

@@ -116,7 +116,12 @@ class NamespaceSandbox:
     """One child of a zygote, from prepared to gone."""
 
     def __init__(
-        self, backend: NamespaceBackend, channel: _Channel, output: int, group: ControlGroup | None
+        self,
+        backend: NamespaceBackend,
+        channel: _Channel,
+        output: int,
+        connection: socket.socket,
+        group: ControlGroup | None,
     ) -> None:
         self._backend = backend
         self._channel = channel
@@ -127,6 +132,7 @@ class NamespaceSandbox:
         self._frozen = False
         self._oom = -1
         self.output = output
+        self.connection: socket.socket | None = connection
         self.listener: socket.socket
         self.exited: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._last_word: asyncio.Future[tuple[dict[str, Any], list[int]]] | None = None
@@ -143,6 +149,10 @@ class NamespaceSandbox:
     def specialise(self, spec: SandboxSpec, trees: list[int]) -> None:
         """Give it code and limits, and let it run."""
         self._cpus = spec.cpus
+        if spec.execute is not None and self.connection is not None:
+            # What is executed connects as any runtime does.
+            self.connection.close()
+            self.connection = None
         self._limited = self._group is not None and self._group.limits_memory
         if self._group is not None:
             self._group.limit(spec.memory_bytes)
@@ -226,6 +236,8 @@ class NamespaceSandbox:
         self._channel.close()
         with contextlib.suppress(OSError):
             os.close(self.output)
+        if self.connection is not None:
+            self.connection.close()
         if self._pidfd >= 0:
             self.listener.close()
             os.close(self._pidfd)
@@ -352,21 +364,26 @@ class NamespaceBackend:
         group = self._groups.create(f"s{os.getpid()}-{self._serial}") if self._groups else None
         channel, theirs = _Channel.pair()
         read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        sandbox = NamespaceSandbox(self, channel, read, group)
+        connection, runtime = socket.socketpair()
+        sandbox = NamespaceSandbox(self, channel, read, connection, group)
         self._sandboxes.add(sandbox)
         try:
             os.set_blocking(write, True)
             uid = UID_BASE + self._serial % UID_COUNT if self._root else 0
             entrances = group.entrances if group is not None else []
-            zygote.channel.send({"uid": uid}, [theirs.fileno(), write, *entrances])
+            zygote.channel.send(
+                {"uid": uid}, [theirs.fileno(), write, runtime.fileno(), *entrances]
+            )
             os.close(write)
             write = -1
             theirs.close()
+            runtime.close()
             await asyncio.wait_for(sandbox.prepared(), START_TIMEOUT)
         except BaseException as error:
             if write >= 0:
                 os.close(write)
             theirs.close()
+            runtime.close()
             sandbox.destroy()
             if isinstance(error, TimeoutError):
                 raise SandboxError("a sandbox did not start in time") from error

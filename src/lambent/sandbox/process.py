@@ -30,6 +30,7 @@ class ProcessSandbox:
         self.listener.bind(("127.0.0.1", 0))
         self.listener.listen(16)
         self.listener.setblocking(False)
+        self.connection: socket.socket | None = None
         self.output, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(write, True)
         self.exited: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()

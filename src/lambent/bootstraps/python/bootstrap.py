@@ -2,8 +2,9 @@
 
 Runs on every CPython from 3.8 on, either as a fork of a zygote or by itself
 (``python bootstrap.py``), with nothing but the standard library.  It speaks HTTP over a raw
-socket, because http.client costs more to import than a whole cold start, and it sends the
-response and the next poll in one write.  Error payloads have the shape of AWS's Python runtime.
+socket, because http.client costs more to import than a whole cold start, and it asks for the next
+event with the response to the last (``?next``, which the official API does not know).  Error
+payloads have the shape of AWS's Python runtime.
 """
 
 from __future__ import annotations
@@ -17,93 +18,97 @@ import sys
 import time
 from typing import Any, Callable
 
-_API = "/2018-06-01/runtime/"
+_API = b"/2018-06-01/runtime/"
 _RUNTIME_DIRECTORY = os.path.dirname(os.path.abspath(__file__))
 
 
 class _RuntimeApi:
-    """One keep-alive connection to the Runtime API."""
+    """One keep-alive connection to the Runtime API: a stream handed over, or TCP.
 
-    def __init__(self, address: str) -> None:
-        host, _, port = address.partition(":")
-        self._host = address
-        self._socket = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
-        self._socket.connect((host, int(port)))
-        self._socket.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+    It reads what Lambent's own server writes: header names come as they are spelled there.
+    """
+
+    def __init__(self, address: str, descriptor: int) -> None:
+        if descriptor >= 0:
+            stream = _socket.socket(fileno=descriptor)
+        else:
+            host, _, port = address.partition(":")
+            stream = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+            stream.connect((host, int(port)))
+            stream.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+        self._send = stream.sendall
+        self._recv = stream.recv
         self._buffer = b""
-        self._next = (
-            "GET %sinvocation/next HTTP/1.1\r\nHost: %s\r\n\r\n" % (_API, address)
-        ).encode()
+        self._host = ("Host: %s\r\n" % address).encode()
 
     def next(self) -> tuple[dict[str, str], bytes]:
         """Wait for an invocation: its headers and its event."""
-        self._socket.sendall(self._next)
+        self._send(b"GET %sinvocation/next HTTP/1.1\r\n%s\r\n" % (_API, self._host))
         return self._read()[1:]
 
     def respond(self, request_id: str, body: bytes) -> tuple[dict[str, str], bytes]:
         """Post a response and wait for the next invocation, in one round trip."""
-        return self._post_and_next("invocation/%s/response" % request_id, body, "")
+        return self._post_for_next(b"invocation/%s/response" % request_id.encode(), body, b"")
 
     def fail(self, request_id: str, error: dict[str, Any]) -> tuple[dict[str, str], bytes]:
         """Post an error and wait for the next invocation, in one round trip."""
-        extra = "Lambda-Runtime-Function-Error-Type: %s\r\n" % _header(error["errorType"])
-        body = _encode(error)
-        return self._post_and_next("invocation/%s/error" % request_id, body, extra)
+        path = b"invocation/%s/error" % request_id.encode()
+        return self._post_for_next(path, _encode(error), _error_type(error))
 
     def fail_initialisation(self, error: dict[str, Any]) -> None:
         """Report that the handler could not be loaded."""
-        extra = "Lambda-Runtime-Function-Error-Type: %s\r\n" % _header(error["errorType"])
-        self._socket.sendall(self._post("init/error", _encode(error), extra))
+        self._send(self._post(b"init/error", _encode(error), _error_type(error)))
         self._read()
 
-    def _post(self, path: str, body: bytes, extra: str) -> bytes:
-        head = (
-            "POST %s%s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"
-            "%sContent-Length: %d\r\n\r\n"
-        )
-        return (head % (_API, path, self._host, extra, len(body))).encode("latin-1") + body
+    def _post(self, path: bytes, body: bytes, extra: bytes) -> bytes:
+        return b"POST %s%s HTTP/1.1\r\n%s%sContent-Length: %d\r\n\r\n%s" % (
+            _API, path, self._host, extra, len(body), body,
+        )  # fmt: skip
 
-    def _post_and_next(self, path: str, body: bytes, extra: str) -> tuple[dict[str, str], bytes]:
-        self._socket.sendall(self._post(path, body, extra) + self._next)
-        status, _, answer = self._read()
+    def _post_for_next(
+        self, path: bytes, body: bytes, extra: bytes
+    ) -> tuple[dict[str, str], bytes]:
+        self._send(self._post(path + b"?next", body, extra))
+        status, headers, answer = self._read()
+        if status == 200:
+            return headers, answer
         if status == 413:
             sys.stderr.write("%s\n" % answer.decode("utf-8", "replace"))
         elif status >= 500:
             sys.exit(1)
-        return self._read()[1:]
+        return self.next()
 
     def _read(self) -> tuple[int, dict[str, str], bytes]:
+        """A response: status, headers, body; what follows stays in the buffer."""
         buffer = self._buffer
         end = buffer.find(b"\r\n\r\n")
         while end < 0:
             buffer += self._receive()
             end = buffer.find(b"\r\n\r\n")
-        lines = buffer[:end].decode("latin-1").split("\r\n")
-        headers = {}
-        for line in lines[1:]:
-            name, _, value = line.partition(":")
-            headers[name.lower()] = value.strip()
-        length = int(headers.get("content-length", 0))
+        status, *lines = buffer[:end].decode("latin-1").split("\r\n")
+        headers = dict([line.split(": ", 1) for line in lines])
         end += 4
-        missing = length - (len(buffer) - end)
-        if missing > 0:
+        stop = end + int(headers["Content-Length"])
+        if len(buffer) < stop:
             parts = [buffer]
+            missing = stop - len(buffer)
             while missing > 0:
-                parts.append(self._receive())
+                parts.append(self._receive(262144))
                 missing -= len(parts[-1])
             buffer = b"".join(parts)
-        self._buffer = buffer[end + length :]
-        return int(lines[0].split(" ", 2)[1]), headers, buffer[end : end + length]
+        self._buffer = buffer[stop:]
+        return int(status[9:12]), headers, buffer[end:stop]
 
-    def _receive(self) -> bytes:
-        data = self._socket.recv(262144)
+    def _receive(self, most: int = 8192) -> bytes:
+        data: bytes = self._recv(most)
         if not data:
             os._exit(0)  # the environment is being taken down
-        return bytes(data)
+        return data
 
 
-def _header(text: str) -> str:
-    return "".join(c for c in text if " " <= c < "\x7f")[:256]
+def _error_type(error: dict[str, Any]) -> bytes:
+    kind = "".join(c for c in error["errorType"] if " " <= c < "\x7f")[:256]
+    return b"Lambda-Runtime-Function-Error-Type: %s\r\n" % kind.encode()
 
 
 def _encode(error: dict[str, Any]) -> bytes:
@@ -132,9 +137,9 @@ class _ClientContext:
         self.env = raw.get("env")
 
 
-def _object(text: str | None) -> dict[str, Any]:
+def _object(text: str) -> dict[str, Any]:
     try:
-        value = json.loads(text) if text else None
+        value = json.loads(text)
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
@@ -143,20 +148,16 @@ def _object(text: str | None) -> dict[str, Any]:
 class LambdaContext:
     """The second argument of a handler; attributes as AWS documents them."""
 
-    def __init__(self, headers: dict[str, str]) -> None:
-        environment = os.environ
-        self.aws_request_id = headers["lambda-runtime-aws-request-id"]
-        self.invoked_function_arn = headers.get("lambda-runtime-invoked-function-arn")
-        self.tenant_id = headers.get("lambda-runtime-aws-tenant-id")
-        self.log_group_name = environment.get("AWS_LAMBDA_LOG_GROUP_NAME")
-        self.log_stream_name = environment.get("AWS_LAMBDA_LOG_STREAM_NAME")
-        self.function_name = environment.get("AWS_LAMBDA_FUNCTION_NAME")
-        self.memory_limit_in_mb = environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
-        self.function_version = environment.get("AWS_LAMBDA_FUNCTION_VERSION")
-        raw = _object(headers.get("lambda-runtime-client-context"))
-        self.client_context = _ClientContext(raw) if raw else None
-        self.identity = _Identity(_object(headers.get("lambda-runtime-cognito-identity")))
-        self._deadline = int(headers.get("lambda-runtime-deadline-ms", 0))
+    def __init__(self, headers: dict[str, str], fixed: dict[str, str | None]) -> None:
+        self.__dict__.update(fixed)
+        self.aws_request_id = headers["Lambda-Runtime-Aws-Request-Id"]
+        self.invoked_function_arn = headers.get("Lambda-Runtime-Invoked-Function-Arn")
+        self.tenant_id = headers.get("Lambda-Runtime-Aws-Tenant-Id")
+        client = headers.get("Lambda-Runtime-Client-Context")
+        self.client_context = _ClientContext(_object(client)) if client else None
+        identity = headers.get("Lambda-Runtime-Cognito-Identity")
+        self.identity = _Identity(_object(identity) if identity else {})
+        self._deadline = int(headers.get("Lambda-Runtime-Deadline-Ms", 0))
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until this invocation times out; never negative."""
@@ -170,6 +171,18 @@ class LambdaContext:
     def __repr__(self) -> str:
         names = (name for name in vars(self) if not name.startswith("_"))
         return "LambdaContext([%s])" % ",".join("%s=%s" % (n, getattr(self, n)) for n in names)
+
+
+def _fixed_context() -> dict[str, str | None]:
+    """The part of a context that is the same in every invocation."""
+    names = {
+        "log_group_name": "AWS_LAMBDA_LOG_GROUP_NAME",
+        "log_stream_name": "AWS_LAMBDA_LOG_STREAM_NAME",
+        "function_name": "AWS_LAMBDA_FUNCTION_NAME",
+        "memory_limit_in_mb": "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+        "function_version": "AWS_LAMBDA_FUNCTION_VERSION",
+    }
+    return {name: os.environ.get(variable) for name, variable in names.items()}
 
 
 class _RequestIdFilter(logging.Filter):
@@ -289,12 +302,13 @@ def _encoder() -> Callable[[Any], str]:
 
 def _invoke(
     handler: Callable[[Any, Any], Any],
+    decode: Callable[[str], Any],
     encode: Callable[[Any], str],
     event: bytes,
     context: LambdaContext,
 ) -> bytes:
     try:
-        argument = json.loads(event)
+        argument = decode(event.decode("utf-8", "surrogatepass"))
     except ValueError as error:
         raise _HandlerError(
             "Runtime.UnmarshalError", "Unable to unmarshal input: %s" % error, []
@@ -333,12 +347,16 @@ def _prepare_interpreter() -> None:
     time.tzset()
 
 
-def main() -> None:
-    """Load the handler, then serve invocations until the environment ends."""
+def main(descriptor: int = -1) -> None:
+    """Load the handler, then serve invocations until the environment ends.
+
+    descriptor: a stream connected to the Runtime API; without one its address is connected to.
+    """
     _prepare_interpreter()
     request_id = _RequestIdFilter()
     _set_up_logging(request_id)
-    api = _RuntimeApi(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    fixed = _fixed_context()
+    api = _RuntimeApi(os.environ["AWS_LAMBDA_RUNTIME_API"], descriptor)
     try:
         handler = _import_handler(os.environ["_HANDLER"])
     except Exception as error:
@@ -347,12 +365,12 @@ def main() -> None:
         sys.stdout.flush()
         api.fail_initialisation(described)
         sys.exit(1)
-    encode = _encoder()
+    decode, encode = json.JSONDecoder().decode, _encoder()
     headers, event = api.next()
     traced = False
     while True:
-        request_id.request_id = headers["lambda-runtime-aws-request-id"]
-        trace = headers.get("lambda-runtime-trace-id")
+        request_id.request_id = headers["Lambda-Runtime-Aws-Request-Id"]
+        trace = headers.get("Lambda-Runtime-Trace-Id")
         if trace:
             os.environ["_X_AMZN_TRACE_ID"] = trace
             traced = True
@@ -360,7 +378,7 @@ def main() -> None:
             os.environ.pop("_X_AMZN_TRACE_ID", None)
             traced = False
         try:
-            answer = _invoke(handler, encode, event, LambdaContext(headers))
+            answer = _invoke(handler, decode, encode, event, LambdaContext(headers, fixed))
         except Exception as error:
             described = _describe(error, request_id.request_id)
             del error

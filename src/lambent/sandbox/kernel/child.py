@@ -14,6 +14,7 @@ detached tree per mount.
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
 import resource
@@ -44,6 +45,8 @@ from .syscalls import (
 )
 
 RUNTIME_API_PORT = 9001
+# Where a runtime that is not executed finds its connection to the Runtime API.
+_RUNTIME = 3
 _LIMITS = (
     (resource.RLIMIT_NPROC, 1024),
     (resource.RLIMIT_NOFILE, 1024),
@@ -94,16 +97,20 @@ def _drop_privileges(order: dict[str, Any], seccomp: bytes) -> None:
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _redirect(output: int) -> None:
+def _redirect(output: int, runtime: int) -> None:
+    """Standard streams and, at _RUNTIME, the connection to the Runtime API; nothing else."""
     null = os.open("/dev/null", os.O_RDONLY)
+    # Out of the way first: any of them may lie where another is to go.
+    kept = fcntl.fcntl(runtime, fcntl.F_DUPFD, _RUNTIME + 1)
     os.dup2(null, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
+    os.dup2(kept, _RUNTIME, inheritable=False)
+    close_from(_RUNTIME + 1)
 
 
-def _run(order: dict[str, Any], output: int, bootstrap: Any) -> None:
-    _redirect(output)
-    close_from(3)
+def _run(order: dict[str, Any], output: int, runtime: int, bootstrap: Any) -> None:
+    _redirect(output, runtime)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL if number != signal.SIGPIPE else signal.SIG_IGN)
     try:
@@ -117,7 +124,7 @@ def _run(order: dict[str, Any], output: int, bootstrap: Any) -> None:
     os.environ.clear()
     os.environ.update(order["environment"])
     gc.enable()
-    bootstrap.main()
+    bootstrap.main(_RUNTIME)
 
 
 def _serve_as_init(channel: socket.socket, runtime: int) -> None:
@@ -131,7 +138,7 @@ def _serve_as_init(channel: socket.socket, runtime: int) -> None:
             return
 
 
-def main(descriptor: int, output: int, bootstrap: Any, seccomp: bytes) -> None:
+def main(descriptor: int, output: int, connection: int, bootstrap: Any, seccomp: bytes) -> None:
     """Run as PID 1 of fresh namespaces; never returns control to user code in this process."""
     channel = socket.socket(fileno=descriptor)
     try:
@@ -148,12 +155,13 @@ def main(descriptor: int, output: int, bootstrap: Any, seccomp: bytes) -> None:
         return
     if runtime:
         os.close(output)
+        os.close(connection)
         _serve_as_init(channel, runtime)
         return
     code = 1
     try:
         channel.detach()
-        _run(order, output, bootstrap)
+        _run(order, output, connection, bootstrap)
         code = 0
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)

@@ -2,9 +2,9 @@
 
 It lives in the template root (see ``view``), runs on the runtime's own interpreter (Python 3.8 or
 later), has imported what most functions import, and has never seen user code.  For each request
-``{"uid": host uid}`` with descriptors [channel, output, cgroup.procs ...] it forks a child into
-fresh user, pid, mount, network, IPC, UTS and cgroup namespaces; all further talk is between the
-server and that child on the channel (see ``child``).
+``{"uid": host uid}`` with descriptors [channel, output, connection, cgroup.procs ...] it forks a
+child into fresh user, pid, mount, network, IPC, UTS and cgroup namespaces; all further talk is
+between the server and that child on the channel (see ``child``).
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _map_ids(pid: int, uid: int) -> None:
 
 
 def _spawn(request: dict[str, Any], descriptors: list[int], bootstrap: Any, seccomp: bytes) -> None:
-    channel, output = descriptors[:2]
+    channel, output, connection = descriptors[:3]
     mine, theirs = socket.socketpair()
     pid = fork_into(_NAMESPACES)
     if pid == 0:
@@ -106,13 +106,13 @@ def _spawn(request: dict[str, Any], descriptors: list[int], bootstrap: Any, secc
             # Mapped and in its control groups before it does anything; b"" if the zygote failed.
             if theirs.recv(1) == b"g":
                 theirs.close()
-                child.main(channel, output, bootstrap, seccomp)
+                child.main(channel, output, connection, bootstrap, seccomp)
         finally:
             os._exit(70)
     theirs.close()
     try:
         _map_ids(pid, request["uid"])
-        for group in descriptors[2:]:
+        for group in descriptors[3:]:
             os.write(group, b"%d" % pid)
         mine.send(b"g")
     except OSError as error:
