@@ -91,6 +91,7 @@ class App:
             self._log_writer,
             settings.response_bytes,
             settings.log_rate_bytes,
+            settings.poll_microseconds / 1e6,
         )
         self.pool = Pool(
             factory.start,

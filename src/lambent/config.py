@@ -55,6 +55,11 @@ class Settings:
     freeze_seconds: float = _setting(
         0.05, "An environment idle for this long is frozen until its next invocation."
     )
+    poll_microseconds: int = _setting(
+        200,
+        "Longest time the server stays awake for a function that answers at once, where a "
+        "processor is to spare; 0 never.",
+    )
     init_seconds: float = _setting(10.0, "Longest initialisation of an environment (AWS: 10).")
     payload_bytes: int = _setting(
         6 * 1024 * 1024, "Largest synchronous request payload (AWS: 6 MiB)."

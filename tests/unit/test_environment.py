@@ -14,6 +14,7 @@ import pytest
 from lambent.clock import ManualClock
 from lambent.functions.types import Configuration, FunctionVersion, Invocation
 from lambent.pool.environment import ExecutionEnvironment, IllegalTransition, InitFailed, State
+from lambent.pool.polling import Polling
 from lambent.sandbox.base import Exit, Sandbox
 
 MB = 1 << 20
@@ -63,7 +64,12 @@ class World:
         self.version = FunctionVersion("0", "eu-west-1", "f", "$LATEST", code, "revision", 0.0)
         self.sandbox = PretendedSandbox()
         self.environment = ExecutionEnvironment(
-            self.version, self.clock, lambda _, messages: self.log.extend(messages), 100, MB
+            self.version,
+            self.clock,
+            lambda _, messages: self.log.extend(messages),
+            100,
+            MB,
+            Polling(self.clock, 0.0),
         )
 
     def starting(self, phase: str = "init") -> asyncio.Task[None]:

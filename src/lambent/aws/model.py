@@ -48,7 +48,7 @@ class Member:
 
 
 class Travellers:
-    """An input's members by the way they travel, each (name, name on the wire, shape)."""
+    """An input's or output's members by the way they travel: (name, name on the wire, shape)."""
 
     def __init__(self, shape: Shape | None) -> None:
         self.uri: list[tuple[str, str, Shape]] = []
@@ -56,6 +56,7 @@ class Travellers:
         self.headers: list[tuple[str, str, Shape]] = []
         self.body: list[tuple[str, str, Shape]] = []
         self.payload: tuple[str, Shape] | None = None
+        self.status: str | None = None
         for name, member in shape.members.items() if shape is not None else ():
             if shape is not None and name == shape.payload:
                 self.payload = (name, member.shape)
@@ -64,8 +65,10 @@ class Travellers:
             elif member.location == "querystring":
                 self.query.append((name, member.wire_name, member.shape))
             elif member.location == "header":
-                self.headers.append((name, member.wire_name.lower(), member.shape))
-            else:
+                self.headers.append((name, member.wire_name, member.shape))
+            elif member.location == "statusCode":
+                self.status = name
+            elif not member.location:
                 self.body.append((name, member.wire_name, member.shape))
 
 
@@ -81,7 +84,8 @@ class Operation:
     input: Shape | None
     output: Shape | None
     errors: tuple[str, ...]
-    travellers: Travellers
+    takes: Travellers
+    gives: Travellers
 
 
 @dataclass(slots=True)
@@ -149,6 +153,7 @@ def _operation(name: str, raw: dict[str, Any], shapes: dict[str, Shape]) -> Oper
     path, _, query = raw["http"]["requestUri"].partition("?")
     pairs = [part.partition("=") for part in query.split("&") if part]
     taken = shapes[raw["input"]["shape"]] if "input" in raw else None
+    given = shapes[raw["output"]["shape"]] if "output" in raw else None
     return Operation(
         name=name,
         method=raw["http"]["method"],
@@ -156,9 +161,10 @@ def _operation(name: str, raw: dict[str, Any], shapes: dict[str, Shape]) -> Oper
         query=tuple((key, value) for key, _, value in pairs),
         status=raw["http"].get("responseCode", 200),
         input=taken,
-        output=shapes[raw["output"]["shape"]] if "output" in raw else None,
+        output=given,
         errors=tuple(error["shape"] for error in raw.get("errors", ())),
-        travellers=Travellers(taken),
+        takes=Travellers(taken),
+        gives=Travellers(given),
     )
 
 

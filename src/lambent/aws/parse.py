@@ -43,28 +43,29 @@ def parse_rest(
     body: bytes,
 ) -> dict[str, Any]:
     """The parameters of a rest-json request; raises SerializationError."""
-    travellers = operation.travellers
+    takes = operation.takes
     parameters: dict[str, Any] = {}
-    for name, wire_name, shape in travellers.uri:
+    for name, wire_name, shape in takes.uri:
         parameters[name] = _text(shape, labels[wire_name], "querystring")
-    for name, wire_name, shape in travellers.headers:
-        if wire_name in headers:
-            parameters[name] = _text(shape, headers[wire_name], "header")
+    for name, wire_name, shape in takes.headers:
+        value = headers.get(wire_name.lower())
+        if value is not None:
+            parameters[name] = _text(shape, value, "header")
     if query:
-        for name, wire_name, shape in travellers.query:
+        for name, wire_name, shape in takes.query:
             if wire_name in query:
                 parameters[name] = _query_value(shape, query[wire_name])
-    if travellers.payload is not None:
-        name, shape = travellers.payload
+    if takes.payload is not None:
+        name, shape = takes.payload
         if shape.kind == "blob":
             parameters[name] = body
         elif body:
             parameters[name] = _value(shape, _load(body), 0)
-    elif travellers.body and body:
+    elif takes.body and body:
         document = _load(body)
         if not isinstance(document, dict):
             raise SerializationError(_mismatch(document, "a structure"))
-        for name, wire_name, shape in travellers.body:
+        for name, wire_name, shape in takes.body:
             if document.get(wire_name) is not None:
                 parameters[name] = _value(shape, document[wire_name], 0)
     return parameters

@@ -26,33 +26,33 @@ class WireResponse:
 
 def serialize_rest(operation: Operation, result: dict[str, Any]) -> WireResponse:
     """The rest-json response for a result; members that are None or absent are left out."""
-    shape = operation.output
-    if shape is None or operation.status == 204:
-        return WireResponse(operation.status)
     response = WireResponse(operation.status)
-    document: dict[str, Any] = {}
-    for name, member in shape.members.items():
+    if operation.output is None or operation.status == 204:
+        return response
+    gives = operation.gives
+    if gives.status is not None:
+        response.status = result.get(gives.status, operation.status)
+    for name, wire_name, shape in gives.headers:
         value = result.get(name)
-        if value is None or name == shape.payload:
-            continue
-        if member.location == "statusCode":
-            response.status = value
-        elif member.location == "header":
-            response.headers.append((member.wire_name, _header(member.shape, value)))
-        elif not member.location:
-            document[member.wire_name] = _value(member.shape, value)
-    if shape.payload is None:
+        if value is not None:
+            response.headers.append((wire_name, _header(shape, value)))
+    if gives.payload is None:
         response.headers.append(JSON_TYPE)
+        document = {
+            wire_name: _value(shape, result[name])
+            for name, wire_name, shape in gives.body
+            if result.get(name) is not None
+        }
         response.body = json.dumps(document).encode()
-    else:
-        payload = shape.members[shape.payload].shape
-        value = result.get(shape.payload)
-        if payload.kind == "blob":
-            response.headers.append(JSON_TYPE)
-            response.body = value or b""
-        elif value is not None:
-            response.headers.append(JSON_TYPE)
-            response.body = json.dumps(_value(payload, value)).encode()
+        return response
+    name, shape = gives.payload
+    value = result.get(name)
+    if shape.kind == "blob":
+        response.headers.append(JSON_TYPE)
+        response.body = value or b""
+    elif value is not None:
+        response.headers.append(JSON_TYPE)
+        response.body = json.dumps(_value(shape, value)).encode()
     return response
 
 
@@ -96,6 +96,8 @@ def serialize_json_error(code: str, status: int, message: str, version: str) -> 
 
 
 def _header(shape: Shape, value: Any) -> str:
+    if shape.kind == "string":
+        return str(value)
     if shape.kind == "boolean":
         return "true" if value else "false"
     if shape.kind == "timestamp":

@@ -40,7 +40,7 @@ def _join(path: str, name: str) -> str:
 
 def _structure(shape: Shape, value: dict[str, Any], path: str, found: list[str]) -> None:
     for name in shape.required:
-        if value.get(name) is None:
+        if name not in value:
             member_path = _join(path, _lower(name))
             found.append(
                 f"Value null at '{member_path}' failed to satisfy constraint: "
@@ -48,8 +48,11 @@ def _structure(shape: Shape, value: dict[str, Any], path: str, found: list[str])
             )
     for name, each in value.items():
         member = shape.members.get(name)
-        if member is not None and member.shape.constrained and len(found) < _ENOUGH:
-            _member(member.shape, each, _join(path, _lower(name)), found)
+        if member is None or not member.shape.constrained or len(found) >= _ENOUGH:
+            continue
+        if member.shape.kind == "string" and each in member.shape.valid:
+            continue
+        _member(member.shape, each, _join(path, _lower(name)), found)
 
 
 def _member(shape: Shape, value: Any, path: str, found: list[str]) -> None:

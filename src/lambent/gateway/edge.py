@@ -60,7 +60,9 @@ class Edge:
                 self._send_json(exchange, {"status": "ok"})
                 return
             try:
-                body = await exchange.read(REQUEST_BYTES)
+                body = exchange.arrived(REQUEST_BYTES)
+                if body is None:
+                    body = await exchange.read(REQUEST_BYTES)
             except BodyTooLarge:
                 error = RequestEntityTooLarge(
                     f"Request must be smaller than {REQUEST_BYTES} bytes for the "

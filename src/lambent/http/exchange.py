@@ -80,6 +80,10 @@ class Exchange:
         """Whether the client has hung up."""
         return self._connection.closed
 
+    def arrived(self, limit: int) -> bytes | None:
+        """The whole body if it is in and not over limit bytes; for the rest, see ``read``."""
+        return self._take() if self._complete and self._bytes <= limit else None
+
     async def read(self, limit: int) -> bytes:
         """The whole body; raises BodyTooLarge past limit bytes, ClientGone if it never ends."""
         self._admit(limit)

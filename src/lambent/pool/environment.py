@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -16,6 +17,7 @@ from typing import Any
 
 from lambent.clock import Clock, Timer
 from lambent.functions.types import FunctionVersion, Invocation
+from lambent.pool.polling import Polling
 from lambent.runtime import lines
 from lambent.runtime.api import ReportedError, RuntimeApi
 from lambent.runtime.output import Output
@@ -23,6 +25,10 @@ from lambent.sandbox.base import Exit, Sandbox
 
 _TAIL_BYTES = 4096
 _MB = 1024 * 1024
+# An invocation this short touches few pages, so what its report says of memory may be as old as
+# that: reading it takes longer than some functions do.
+_BRIEF = 0.002
+_PEAK_SECONDS = 0.1
 # Timers of the event loop are exact to a millisecond.
 _TIMER_SLACK = 0.001
 
@@ -80,6 +86,7 @@ class ExecutionEnvironment:
         append: Append,
         response_bytes: int,
         log_rate: int,
+        polling: Polling,
     ) -> None:
         self.version = version
         self.identity = version.identity
@@ -89,6 +96,12 @@ class ExecutionEnvironment:
         self._clock = clock
         self._append = append
         self._log_rate = log_rate
+        self._polling = polling
+        # The most memory it has used, in MB, and when that was read.
+        self._peak = 0
+        self._peak_read = -math.inf
+        # How long the last invocation took.
+        self._last = math.inf
         self._response_bytes = response_bytes
         self._api = RuntimeApi(self, response_bytes)
         self._sandbox: Sandbox | None = None
@@ -182,6 +195,7 @@ class ExecutionEnvironment:
         self._deadline = began + left
         self._watch_deadline(left)
         self._api.dispatch(invocation, int((self._clock.time() + left) * 1000))
+        self._polling.begun(self._last)
         # The runtime has its event; what it prints is read after this line is written.
         if self._begun != request_id:
             self._tail = bytearray() if invocation.log_tail else None
@@ -192,7 +206,10 @@ class ExecutionEnvironment:
             # The server is stopping: nobody waits, and nothing tells what the function did.
             self.stop()
             raise
-        duration = self._clock.monotonic() - began + spent
+        finally:
+            self._polling.ended()
+        self._last = self._clock.monotonic() - began
+        duration = self._last + spent
         self._turn = None
         self._open_log = (request_id, result, duration, self.init_duration if first else None)
         if result.status in ("timeout", "failure"):
@@ -240,14 +257,15 @@ class ExecutionEnvironment:
         """END, REPORT and, after a timeout, the line that says so."""
         assert self._sandbox is not None
         memory = self.version.configuration.memory_size
-        try:
-            peak = -(-self._sandbox.memory_peak() // _MB)
-        except (OSError, ValueError):
-            peak = 0
+        now = self._clock.monotonic()
+        if duration > _BRIEF or now - self._peak_read > _PEAK_SECONDS:
+            self._peak_read = now
+            with contextlib.suppress(OSError, ValueError):
+                self._peak = -(-self._sandbox.memory_peak() // _MB)
         failed = result.status == "failure" or self.state is State.STARTING
         status = "timeout" if result.status == "timeout" else "error" if failed else None
         kind = result.error_type if status == "error" else None
-        used = min(memory, peak)
+        used = min(memory, self._peak)
         closing = [
             lines.end(request_id),
             lines.report(request_id, duration, memory, used, init_duration, status, kind),

@@ -9,6 +9,7 @@ from lambent import ids
 from lambent.clock import Clock, utc
 from lambent.functions.types import FunctionVersion
 from lambent.pool.environment import Append, ExecutionEnvironment
+from lambent.pool.polling import Polling
 from lambent.runtime import variables
 from lambent.runtime.languages import Languages
 from lambent.sandbox.base import Mount, SandboxBackend, SandboxError, SandboxSpec
@@ -34,6 +35,7 @@ class EnvironmentFactory:
         log: Log,
         response_bytes: int,
         log_rate: int,
+        poll_seconds: float,
     ) -> None:
         self._backend = backend
         self._languages = languages
@@ -42,6 +44,7 @@ class EnvironmentFactory:
         self._log = log
         self._response_bytes = response_bytes
         self._log_rate = log_rate
+        self._polling = Polling(clock, poll_seconds)
 
     async def start(
         self, version: FunctionVersion, request_id: str, phase: str, limit: float
@@ -57,6 +60,7 @@ class EnvironmentFactory:
             self._log(version, stream),
             self._response_bytes,
             self._log_rate,
+            self._polling,
         )
         try:
             if phase == "init":
