@@ -322,13 +322,26 @@ def _invoke(
         ) from None
 
 
-def _prepare_interpreter() -> None:
-    import site
+class Prepared:
+    """What every function of this interpreter needs and none changes: made once, then forked.
 
-    # What site.main() would have put into builtins, had it run (it did not: -S).
-    site.setquit()
-    site.setcopyright()
-    site.sethelper()
+    Each page that an environment need not write to is memory it shares with all others.
+    """
+
+    def __init__(self) -> None:
+        import site
+
+        # What site.main() would have put into builtins, had it run (it did not: -S).
+        site.setquit()
+        site.setcopyright()
+        site.sethelper()
+        self.request_id = _RequestIdFilter()
+        _set_up_logging(self.request_id)
+        self.decode = json.JSONDecoder().decode
+        self.encode = _encoder()
+
+
+def _prepare_interpreter() -> None:
     version = "python%d.%d" % sys.version_info[:2]
     task = os.environ.get("LAMBDA_TASK_ROOT", "/var/task")
     layers = ["/opt/python/lib/%s/site-packages" % version, "/opt/python"]
@@ -347,14 +360,13 @@ def _prepare_interpreter() -> None:
     time.tzset()
 
 
-def main(descriptor: int = -1) -> None:
+def main(prepared: Prepared, descriptor: int = -1) -> None:
     """Load the handler, then serve invocations until the environment ends.
 
     descriptor: a stream connected to the Runtime API; without one its address is connected to.
     """
     _prepare_interpreter()
-    request_id = _RequestIdFilter()
-    _set_up_logging(request_id)
+    request_id, decode, encode = prepared.request_id, prepared.decode, prepared.encode
     fixed = _fixed_context()
     api = _RuntimeApi(os.environ["AWS_LAMBDA_RUNTIME_API"], descriptor)
     try:
@@ -365,7 +377,6 @@ def main(descriptor: int = -1) -> None:
         sys.stdout.flush()
         api.fail_initialisation(described)
         sys.exit(1)
-    decode, encode = json.JSONDecoder().decode, _encoder()
     headers, event = api.next()
     traced = False
     while True:
@@ -393,4 +404,4 @@ def main(descriptor: int = -1) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(Prepared())

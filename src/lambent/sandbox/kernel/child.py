@@ -22,7 +22,7 @@ import signal
 import socket
 import sys
 import traceback
-from typing import Any
+from typing import Any, Callable
 
 from . import view, wire
 from .syscalls import (
@@ -97,11 +97,11 @@ def _drop_privileges(order: dict[str, Any], seccomp: bytes) -> None:
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _redirect(output: int, runtime: int) -> None:
+def _redirect(output: int, connection: int) -> None:
     """Standard streams and, at _RUNTIME, the connection to the Runtime API; nothing else."""
     null = os.open("/dev/null", os.O_RDONLY)
     # Out of the way first: any of them may lie where another is to go.
-    kept = fcntl.fcntl(runtime, fcntl.F_DUPFD, _RUNTIME + 1)
+    kept = fcntl.fcntl(connection, fcntl.F_DUPFD, _RUNTIME + 1)
     os.dup2(null, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -109,8 +109,10 @@ def _redirect(output: int, runtime: int) -> None:
     close_from(_RUNTIME + 1)
 
 
-def _run(order: dict[str, Any], output: int, runtime: int, bootstrap: Any) -> None:
-    _redirect(output, runtime)
+def _run(
+    order: dict[str, Any], output: int, connection: int, runtime: Callable[[int], None]
+) -> None:
+    _redirect(output, connection)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL if number != signal.SIGPIPE else signal.SIG_IGN)
     try:
@@ -124,7 +126,7 @@ def _run(order: dict[str, Any], output: int, runtime: int, bootstrap: Any) -> No
     os.environ.clear()
     os.environ.update(order["environment"])
     gc.enable()
-    bootstrap.main(_RUNTIME)
+    runtime(_RUNTIME)
 
 
 def _serve_as_init(channel: socket.socket, runtime: int) -> None:
@@ -138,7 +140,13 @@ def _serve_as_init(channel: socket.socket, runtime: int) -> None:
             return
 
 
-def main(descriptor: int, output: int, connection: int, bootstrap: Any, seccomp: bytes) -> None:
+def main(
+    descriptor: int,
+    output: int,
+    connection: int,
+    runtime: Callable[[int], None],
+    seccomp: bytes,
+) -> None:
     """Run as PID 1 of fresh namespaces; never returns control to user code in this process."""
     channel = socket.socket(fileno=descriptor)
     try:
@@ -149,19 +157,19 @@ def main(descriptor: int, output: int, connection: int, bootstrap: Any, seccomp:
         order, trees = received
         _specialise(order, trees)
         _drop_privileges(order, seccomp)
-        runtime = os.fork()
+        pid = os.fork()
     except BaseException as error:
         wire.send(channel, {"error": "%s: %s" % (type(error).__name__, error)})
         return
-    if runtime:
+    if pid:
         os.close(output)
         os.close(connection)
-        _serve_as_init(channel, runtime)
+        _serve_as_init(channel, pid)
         return
     code = 1
     try:
         channel.detach()
-        _run(order, output, connection, bootstrap)
+        _run(order, output, connection, runtime)
         code = 0
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)

@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 import sys
-from typing import Any
+from typing import Any, Callable
 
 from . import child, wire
 from .seccomp import compile_filter
@@ -73,7 +73,8 @@ _PRELOADED = (
 )
 
 
-def _preload() -> Any:
+def _preload() -> Callable[[int], None]:
+    """Import what functions will want; returns what starts the runtime on a descriptor."""
     for name in _PRELOADED:
         try:
             __import__(name)
@@ -84,7 +85,8 @@ def _preload() -> Any:
     # What a child reads for the first time it would read after its own mounts: warm it here.
     "warm".encode("idna")
     sys.path[:] = [entry for entry in sys.path if entry not in ("/mnt", "/var/runtime")]
-    return bootstrap
+    prepared = bootstrap.Prepared()
+    return lambda descriptor: bootstrap.main(prepared, descriptor)
 
 
 def _map_ids(pid: int, uid: int) -> None:
@@ -95,7 +97,9 @@ def _map_ids(pid: int, uid: int) -> None:
             file.write("%d %d 1\n" % (inside, uid))
 
 
-def _spawn(request: dict[str, Any], descriptors: list[int], bootstrap: Any, seccomp: bytes) -> None:
+def _spawn(
+    request: dict[str, Any], descriptors: list[int], runtime: Callable[[int], None], seccomp: bytes
+) -> None:
     channel, output, connection = descriptors[:3]
     mine, theirs = socket.socketpair()
     pid = fork_into(_NAMESPACES)
@@ -106,7 +110,7 @@ def _spawn(request: dict[str, Any], descriptors: list[int], bootstrap: Any, secc
             # Mapped and in its control groups before it does anything; b"" if the zygote failed.
             if theirs.recv(1) == b"g":
                 theirs.close()
-                child.main(channel, output, connection, bootstrap, seccomp)
+                child.main(channel, output, connection, runtime, seccomp)
         finally:
             os._exit(70)
     theirs.close()
@@ -132,7 +136,7 @@ def main(descriptor: int) -> None:
             os.setgroups([])
         except PermissionError:  # an ordinary user's namespace, where groups cannot be dropped
             pass
-    bootstrap = _preload()
+    runtime = _preload()
     umount("/mnt", MNT_DETACH)
     seccomp = compile_filter()
     gc.collect()
@@ -144,6 +148,6 @@ def main(descriptor: int) -> None:
         if received is None:
             os._exit(0)
         request, descriptors = received
-        _spawn(request, descriptors, bootstrap, seccomp)
+        _spawn(request, descriptors, runtime, seccomp)
         for each in descriptors:
             os.close(each)
