@@ -75,8 +75,13 @@ def enter():
     with open(group + "/cgroup.procs", "w") as file:
         file.write("0")
 
-done = subprocess.run(command, cwd="/project", env=environment, preexec_fn=enter)
-print("{done}%d" % done.returncode, flush=True)
+child = subprocess.Popen(command, cwd="/project", env=environment, preexec_fn=enter)
+code = None
+while code is None:  # process 1 reaps everybody's orphans
+    pid, status = os.wait()
+    if pid == child.pid:
+        code = os.waitstatus_to_exitcode(status)
+print("{done}%d" % code, flush=True)
 with open("/proc/sysrq-trigger", "w") as file:
     file.write("o")
 import time

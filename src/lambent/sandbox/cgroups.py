@@ -246,6 +246,7 @@ class ControlGroupsV1:
             os.makedirs(root, exist_ok=True)
 
     def remove(self) -> None:
+        self.sweep()  # what was still dying at the start is dead now
         for root in self._roots.values():
             _remove(root)
 
@@ -334,6 +335,7 @@ class ControlGroupsV2:
         _sweep(self._root, lambda directory: _write(directory + "/cgroup.freeze", "0"))
 
     def remove(self) -> None:
+        self.sweep()  # what was still dying at the start is dead now
         _remove(self._root)
 
 
@@ -378,27 +380,34 @@ def _detect_v2(name: str) -> ControlGroupsV2 | None:
     for point, kind, _ in _mounted():
         if kind != "cgroup2":
             continue
-        parent = point + _own_paths().get("", "")
-        available = set(_read(parent + "/cgroup.controllers").split())
-        if not {"memory", "cpu"} <= available or not os.access(parent, os.W_OK):
-            continue
-        root = f"{parent}/{name}"
-        if not _usable(root):
-            continue
-        try:
-            _enable_controllers(parent, root)
-        except OSError:
-            continue
-        return ControlGroupsV2(root, set(_read(root + "/cgroup.subtree_control").split()))
+        # Its own group if that has the controllers; root may go to the top, where all are.
+        for parent in dict.fromkeys((point + _own_paths().get("", ""), point)):
+            available = set(_read(parent + "/cgroup.controllers").split())
+            if not {"memory", "cpu"} <= available or not os.access(parent, os.W_OK):
+                continue
+            root = f"{parent}/{name}"
+            if not _usable(root):
+                continue
+            try:
+                _enable_controllers(parent, root, may_hold_processes=parent == point)
+            except OSError:
+                _remove(root)
+                continue
+            return ControlGroupsV2(root, set(_read(root + "/cgroup.subtree_control").split()))
     return None
 
 
-def _enable_controllers(parent: str, root: str) -> None:
-    """Hand memory and cpu down; a group with processes may not, so those move to a leaf first."""
+def _enable_controllers(parent: str, root: str, may_hold_processes: bool) -> None:
+    """Hand memory and cpu down; a group with processes may not, so those move to a leaf first.
+
+    may_hold_processes: the group at the top may hand down whatever it holds.
+    """
     wanted = "+memory +cpu"
     try:
         _write(parent + "/cgroup.subtree_control", wanted)
     except OSError:
+        if may_hold_processes:
+            raise
         leaf = parent + "/lambent-server"
         os.makedirs(leaf, exist_ok=True)
         for pid in _read(parent + "/cgroup.procs").split():
