@@ -156,10 +156,15 @@ class Functions:
             }
         )
         self._names.append(name)
-        self.client.get_waiter("function_active_v2").wait(
-            FunctionName=name, WaiterConfig={"Delay": 0.02, "MaxAttempts": 500}
-        )
+        self.settle(name)
         return name
+
+    def settle(self, name: str) -> None:
+        """Wait until a function is active and its last update over."""
+        for waiter in ("function_active_v2", "function_updated_v2"):
+            self.client.get_waiter(waiter).wait(
+                FunctionName=name, WaiterConfig={"Delay": 0.02, "MaxAttempts": 500}
+            )
 
     def invoke(self, name: str, event: Any = None, **options: Any) -> Answer:
         """Invoke and read the answer."""

@@ -11,16 +11,35 @@ import resource
 from collections.abc import Callable
 from pathlib import Path
 
+from lambent.api import operations
+from lambent.api.account import Account
+from lambent.api.aliases import Aliases
+from lambent.api.code import CodeTaker
+from lambent.api.code_signing import CodeSigning
+from lambent.api.concurrency import ReservedConcurrency
+from lambent.api.context import Handler
+from lambent.api.event_invoke import EventInvokeConfigs
+from lambent.api.event_sources import EventSourceMappings
 from lambent.api.functions import Functions
 from lambent.api.invocations import Invocations
+from lambent.api.layers import Layers
 from lambent.api.logs import Logs
+from lambent.api.policies import Policies
+from lambent.api.provisioned import ProvisionedConcurrencyConfigs, provision
+from lambent.api.runtime_management import RecursionConfigs, RuntimeManagementConfigs
 from lambent.api.service import JsonService, RestService, Service
+from lambent.api.tags import Tags
+from lambent.api.urls import FunctionUrls
+from lambent.api.versions import Versions
 from lambent.aws import model, sigv4
 from lambent.blobs.files import FileBlobs
 from lambent.clock import Clock, SystemClock, utc
 from lambent.config import Settings
 from lambent.errors import StartError
 from lambent.functions.catalog import Catalog
+from lambent.functions.code_signing import CodeSigningCatalog
+from lambent.functions.event_sources import EventSourceCatalog
+from lambent.functions.layers import LayerCatalog
 from lambent.functions.lifecycle import Lifecycle
 from lambent.functions.package import CodeCache
 from lambent.functions.types import FunctionVersion
@@ -29,6 +48,7 @@ from lambent.http import HttpServer
 from lambent.iam.authenticate import Authenticator
 from lambent.iam.credentials import AccessKey, CredentialStore
 from lambent.invoke import Invoker, LocalExecutor
+from lambent.neighbours.s3 import S3Source
 from lambent.observe.logs import LogStore
 from lambent.pool.concurrency import Concurrency
 from lambent.pool.factory import EnvironmentFactory
@@ -74,13 +94,16 @@ class App:
         await self.store.open()
         self.blobs = FileBlobs(data / "blobs")
         await self.blobs.open()
+        self.layers = LayerCatalog(self.store)
+        self.mappings = EventSourceCatalog(self.store)
+        self.signing = CodeSigningCatalog(self.store)
         code = CodeCache(data / "code")
         code.open()
         self.logs = LogStore(data / "logs", settings.log_group_bytes)
         self.languages = Languages()
         self.catalog = Catalog(self.store)
         self.lifecycle = Lifecycle(
-            self.catalog, self.blobs, code, settings.unzipped_bytes, self._sign
+            self.catalog, self.layers, self.blobs, code, settings.unzipped_bytes, self._sign
         )
         self.backend = await self._open_backend(data)
         factory = EnvironmentFactory(
@@ -88,6 +111,7 @@ class App:
             self.languages,
             self.clock,
             self.lifecycle.unpacked,
+            self.lifecycle.layers,
             self._log_writer,
             settings.response_bytes,
             settings.log_rate_bytes,
@@ -129,7 +153,7 @@ class App:
         gc.freeze()
         gc.set_threshold(20_000, 50, 50)
         self._reaper = asyncio.ensure_future(self._reap())
-        self._resuming = asyncio.ensure_future(self.lifecycle.resume())
+        self._resuming = asyncio.ensure_future(self._resume())
 
     @property
     def endpoint(self) -> str:
@@ -147,12 +171,20 @@ class App:
         await asyncio.gather(self._reaper, self._resuming, return_exceptions=True)
         await self._stop_inner()
 
+    async def _resume(self) -> None:
+        """What the last server left to do."""
+        await self.lifecycle.resume()
+        for function in await self.catalog.everything():
+            if function.provisioned:
+                provision(self.pool, function)
+
     async def _stop_inner(self) -> None:
         await self.lifecycle.close()
         await self.pool.close()
         await self.backend.close()
         await self.logs.flush()
-        self.catalog.close()
+        for catalog in (self.catalog, self.layers, self.mappings, self.signing):
+            catalog.close()
         await self.store.close()
         os.close(self._lock)
 
@@ -208,32 +240,9 @@ class App:
         return backend
 
     def _services(self) -> dict[str, Service]:
-        settings = self.settings
-        functions = Functions(
-            self.catalog,
-            self.languages,
-            self.lifecycle,
-            self.clock,
-            settings.zipped_bytes,
-        )
-        invocations = Invocations(self.invoker, settings.payload_bytes)
         logs = Logs(self.logs)
         return {
-            "lambda": RestService(
-                model.load("lambda"),
-                {
-                    "CreateFunction": functions.create_function,
-                    "GetFunction": functions.get_function,
-                    "GetFunctionConfiguration": functions.get_function_configuration,
-                    "ListFunctions": functions.list_functions,
-                    "UpdateFunctionCode": functions.update_function_code,
-                    "UpdateFunctionConfiguration": functions.update_function_configuration,
-                    "DeleteFunction": functions.delete_function,
-                    "PublishVersion": functions.publish_version,
-                    "ListVersionsByFunction": functions.list_versions_by_function,
-                    "Invoke": invocations.invoke,
-                },
-            ),
+            "lambda": RestService(model.load("lambda"), self._lambda_handlers()),
             "logs": JsonService(
                 model.load("logs"),
                 {
@@ -244,6 +253,40 @@ class App:
                 },
             ),
         }
+
+    def _lambda_handlers(self) -> dict[str, Handler]:
+        settings, catalog, clock = self.settings, self.catalog, self.clock
+        s3 = S3Source(
+            settings.s3_endpoint,
+            settings.s3_access_key_id,
+            settings.s3_secret_access_key,
+            settings.region,
+            clock,
+        )
+        code = CodeTaker(self.lifecycle, settings.zipped_bytes, s3)
+        layers = Layers(self.layers, code, self.lifecycle, clock)
+        signing = CodeSigning(catalog, self.signing, clock)
+        concurrency = settings.account_concurrency
+        return operations.handlers(
+            Functions(catalog, self.languages, self.lifecycle, clock, code, layers, signing),
+            Versions(catalog),
+            Aliases(catalog),
+            layers,
+            Policies(catalog),
+            ReservedConcurrency(catalog, concurrency),
+            ProvisionedConcurrencyConfigs(catalog, self.pool, clock, concurrency),
+            EventInvokeConfigs(catalog, clock),
+            FunctionUrls(catalog, clock),
+            EventSourceMappings(catalog, self.mappings, clock),
+            signing,
+            RuntimeManagementConfigs(catalog),
+            RecursionConfigs(catalog),
+            Tags(catalog, self.mappings, self.signing),
+            Account(
+                catalog, self.layers, concurrency, settings.zipped_bytes, settings.unzipped_bytes
+            ),
+            Invocations(self.invoker, settings.payload_bytes),
+        )
 
     def _log_writer(
         self, version: FunctionVersion, stream: str

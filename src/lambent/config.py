@@ -43,6 +43,11 @@ class Settings:
         "plain processes of the server's user. Never chosen for you.",
         ("namespaces", "process"),
     )
+    s3_endpoint: str = _setting(
+        "", "URL of the S3 that code is read from (S3Bucket, S3Key); none by default."
+    )
+    s3_access_key_id: str = _setting("", "Access key for it.")
+    s3_secret_access_key: str = _setting("", "Its secret; better set by environment or file.")
     account_concurrency: int = _setting(
         1000, "Invocations of one account and region that may run at the same time."
     )

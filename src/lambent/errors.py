@@ -12,6 +12,9 @@
         ├── PreconditionFailed         412
         ├── RequestTooLarge            413
         ├── TooManyRequests            429
+        ├── PolicyLengthExceeded       400
+        ├── CodeSigningConfigNotFound  404
+        ├── ProvisionedConcurrencyConfigNotFound  404
         ├── AccessDenied               403
         ├── UnknownOperation           404
         └── ServiceFailure             500  (AWS: ServiceException)
@@ -112,6 +115,22 @@ class TooManyRequests(ServiceError):
     code = "TooManyRequestsException"
     status = 429
     default = "Rate Exceeded."
+
+
+class PolicyLengthExceeded(ServiceError):
+    code = "PolicyLengthExceededException"
+    status = 400
+
+
+class CodeSigningConfigNotFound(ServiceError):
+    code = "CodeSigningConfigNotFoundException"
+    status = 404
+
+
+class ProvisionedConcurrencyConfigNotFound(ServiceError):
+    code = "ProvisionedConcurrencyConfigNotFoundException"
+    status = 404
+    default = "No Provisioned Concurrency Config found for this function"
 
 
 class AccessDenied(ServiceError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import secrets
 import string
 
@@ -38,3 +39,20 @@ def access_key_id() -> str:
 def secret_access_key() -> str:
     """A secret access key: 40 characters."""
     return "".join(secrets.choice(_SECRET_ALPHABET) for _ in range(40))
+
+
+def chance() -> float:
+    """A number from 0 to 1, 1 excluded, for weighing one way against another."""
+    return random.random()
+
+
+def url_id() -> str:
+    """What a function URL's host begins with: 32 lower-case letters and digits."""
+    return "".join(secrets.choice(string.ascii_lowercase + "234567") for _ in range(32))
+
+
+def code_signing_config_id() -> str:
+    """The identifier of a code signing configuration."""
+    return "csc-" + "".join(
+        secrets.choice(string.ascii_lowercase + string.digits) for _ in range(17)
+    )

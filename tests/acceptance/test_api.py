@@ -122,7 +122,7 @@ def code(error: Any) -> str:
         (
             {"Layers": ["arn:aws:lambda:us-east-1:000000000000:layer:x:1"]},
             "InvalidParameterValueException",
-            "Layers is not offered",
+            "Layer version arn:aws:lambda:us-east-1:000000000000:layer:x:1 does not exist.",
         ),
         (
             {"Code": {"ZipFile": b"no zip"}},
@@ -132,7 +132,7 @@ def code(error: Any) -> str:
         (
             {"Code": {"S3Bucket": "bucket", "S3Key": "key"}},
             "InvalidParameterValueException",
-            "Only Code.ZipFile is offered",
+            "S3 Error Code: NoSuchBucket",
         ),
         (
             {"Environment": {"Variables": {"AWS_REGION": "x"}}},
@@ -196,9 +196,9 @@ def test_archives_over_the_limits_are_refused(servers: Any) -> None:
 
 def test_what_is_not_built_yet_says_so_by_name(server: Server) -> None:
     with pytest.raises(botocore.exceptions.ClientError) as caught:
-        server.client().list_layers()
+        server.client().list_capacity_providers()
     assert code(caught) == "InvalidParameterValueException"
-    assert "The operation ListLayers is not offered by this version of Lambent." in str(
+    assert "The operation ListCapacityProviders is not offered by this version of Lambent." in str(
         caught.value
     )
     with pytest.raises(botocore.exceptions.ClientError) as caught:

@@ -37,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "store": set(),
     "blobs": set(),
     "observe": set(),
+    "neighbours": {"aws", "blobs.base"},
     "bootstraps": set(),
     "aws": set(),
     "http": set(),
@@ -50,7 +51,7 @@ PURE = {"aws", "http"}
 DRIVERS = {
     "sqlite3": {"store/sqlite.py"},
     "httptools": {"http/connection.py"},
-    "msgspec": {"aws/jsontext.py"},
+    "msgspec": {"aws/jsontext.py", "functions/repository.py", "functions/types.py"},
     "uvloop": {"cli/serve.py"},
     "boto3": set(),
     "botocore": set(),
@@ -62,6 +63,7 @@ IMPLEMENTATIONS = {
     "router.direct",
     "sandbox.namespaces",
     "sandbox.process",
+    "neighbours.s3",
 }
 
 

@@ -11,25 +11,33 @@ from lambent.functions.types import LATEST, Configuration, FunctionVersion
 from lambent.runtime.variables import RESERVED
 
 _ENVIRONMENT_BYTES = 4096
-_OFFERED = {
-    "FunctionName", "Runtime", "Role", "Handler", "Code", "Description", "Timeout", "MemorySize",
-    "Publish", "PackageType", "Environment", "TracingConfig", "Tags", "Architectures",
-    "EphemeralStorage", "RevisionId", "ZipFile", "DryRun",
-}  # fmt: skip
-# Members whose given value asks for nothing.
-_EMPTY: dict[str, Any] = {
-    "Layers": [],
-    "FileSystemConfigs": [],
-    "SnapStart": {"ApplyOn": "None"},
-}
+_TIMEOUT, _MEMORY, _STORAGE = 900, 10_240, 10_240
+_NOT_OFFERED = (
+    "CapacityProviderConfig", "DurableConfig", "RuntimeConfig", "AcceleratorConfig", "PublishTo",
+)  # fmt: skip
+# Parameters that become a field of the configuration just as they are.
+_PLAIN = (
+    ("Runtime", "runtime"),
+    ("Handler", "handler"),
+    ("Role", "role"),
+    ("Description", "description"),
+    ("Timeout", "timeout"),
+    ("MemorySize", "memory_size"),
+)
+# Parameters that are kept and shown; what they ask for is AWS's network, keys and images.
+_KEPT = (
+    ("KMSKeyArn", "kms_key_arn"),
+    ("VpcConfig", "vpc"),
+    ("ImageConfig", "image"),
+    ("TenancyConfig", "tenancy"),
+)
 
 
 def refuse_unoffered(parameters: dict[str, Any]) -> None:
     """Refuse parameters this version would have to ignore; one by one, never in silence."""
-    for name, value in parameters.items():
-        if name in _OFFERED or value == _EMPTY.get(name, {}):
-            continue
-        raise OperationNotOffered(f"{name} is not offered by this version of Lambent.")
+    for name in _NOT_OFFERED:
+        if parameters.get(name):
+            raise OperationNotOffered(f"{name} is not offered by this version of Lambent.")
 
 
 def check_environment(variables: dict[str, str]) -> None:
@@ -50,44 +58,70 @@ def check_environment(variables: dict[str, str]) -> None:
 
 
 def changes(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a Configuration that a Create or Update request sets."""
-    found: dict[str, Any] = {}
-    for name, field in (
-        ("Runtime", "runtime"),
-        ("Handler", "handler"),
-        ("Role", "role"),
-        ("Description", "description"),
-        ("Timeout", "timeout"),
-        ("MemorySize", "memory_size"),
-    ):
-        if name in parameters:
-            found[field] = parameters[name]
-    if found.get("timeout", 0) > 900:
-        raise InvalidParameterValue("Timeout must be at most 900 seconds.")
-    if found.get("memory_size", 0) > 10240:
-        raise InvalidParameterValue("MemorySize must be at most 10240 MB.")
+    """The fields of a Configuration that a Create or Update request sets, but its layers."""
+    found = {field: parameters[name] for name, field in _PLAIN if name in parameters}
+    found |= {field: parameters[name] or None for name, field in _KEPT if name in parameters}
+    _at_most("Timeout", found.get("timeout", 0), _TIMEOUT, "seconds")
+    _at_most("MemorySize", found.get("memory_size", 0), _MEMORY, "MB")
     if "Environment" in parameters:
         variables = parameters["Environment"].get("Variables", {})
         check_environment(variables)
         found["environment"] = variables
     if "EphemeralStorage" in parameters:
         found["ephemeral_storage"] = parameters["EphemeralStorage"]["Size"]
-        if found["ephemeral_storage"] > 10240:
-            raise InvalidParameterValue("EphemeralStorage must be at most 10240 MB.")
+        _at_most("EphemeralStorage", found["ephemeral_storage"], _STORAGE, "MB")
     if "TracingConfig" in parameters:
         found["tracing_mode"] = parameters["TracingConfig"].get("Mode", "PassThrough")
     if "Architectures" in parameters:
         found["architecture"] = parameters["Architectures"][0]
+    if "DeadLetterConfig" in parameters:
+        found["dead_letter_target"] = _dead_letter_target(parameters["DeadLetterConfig"])
+    if "SnapStart" in parameters:
+        found["snap_start"] = parameters["SnapStart"].get("ApplyOn", "None")
+    if "FileSystemConfigs" in parameters:
+        found["file_systems"] = tuple(parameters["FileSystemConfigs"])
+    if "LoggingConfig" in parameters:
+        found |= _logging(parameters["LoggingConfig"])
     return found
 
 
-def describe(version: FunctionVersion, qualified: bool = False) -> dict[str, Any]:
-    """A version as FunctionConfiguration; qualified: with the version in its ARN."""
+def _at_most(name: str, value: int, limit: int, unit: str) -> None:
+    if value > limit:
+        raise InvalidParameterValue(f"{name} must be at most {limit} {unit}.")
+
+
+def _dead_letter_target(config: dict[str, Any]) -> str | None:
+    target: str | None = config.get("TargetArn") or None
+    if target is not None and target.split(":")[2] not in ("sqs", "sns"):
+        raise InvalidParameterValue(
+            "The dead-letter queue must be an Amazon SQS queue or an Amazon SNS topic."
+        )
+    return target
+
+
+def _logging(config: dict[str, Any]) -> dict[str, Any]:
+    form = config.get("LogFormat", "Text")
+    levels = {name for name in ("ApplicationLogLevel", "SystemLogLevel") if name in config}
+    if form == "Text" and levels:
+        raise InvalidParameterValue(
+            "To configure application or system log levels, set the LogFormat to JSON."
+        )
+    json_default = "INFO" if form == "JSON" else None
+    return {
+        "log_format": form,
+        "log_group": config.get("LogGroup"),
+        "application_log_level": config.get("ApplicationLogLevel", json_default),
+        "system_log_level": config.get("SystemLogLevel", json_default),
+    }
+
+
+def describe(version: FunctionVersion, qualifier: str | None = None) -> dict[str, Any]:
+    """A version as FunctionConfiguration; qualifier: what its ARN is to end with."""
     configuration: Configuration = version.configuration
-    numbered = version.version != LATEST
+    qualifier = qualifier or (version.version if version.version != LATEST else None)
     shown: dict[str, Any] = {
         "FunctionName": version.name,
-        "FunctionArn": version.arn if numbered or qualified else version.function_arn,
+        "FunctionArn": version.function_arn + (f":{qualifier}" if qualifier else ""),
         "Runtime": configuration.runtime,
         "Role": configuration.role,
         "Handler": configuration.handler,
@@ -109,13 +143,42 @@ def describe(version: FunctionVersion, qualified: bool = False) -> dict[str, Any
         "PackageType": "Zip",
         "Architectures": [configuration.architecture],
         "EphemeralStorage": {"Size": configuration.ephemeral_storage},
-        "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
+        # Off, because no snapshot is taken yet.
+        "SnapStart": {"ApplyOn": configuration.snap_start, "OptimizationStatus": "Off"},
         "RuntimeVersionConfig": {
             "RuntimeVersionArn": f"arn:aws:lambda:{version.region}::runtime:"
             + configuration.runtime.encode().hex().ljust(64, "0")[:64]
         },
-        "LoggingConfig": {"LogFormat": "Text", "LogGroup": version.log_group},
+        "LoggingConfig": {
+            "LogFormat": configuration.log_format,
+            "ApplicationLogLevel": configuration.application_log_level,
+            "SystemLogLevel": configuration.system_log_level,
+            "LogGroup": version.log_group,
+        },
+        "KMSKeyArn": configuration.kms_key_arn,
+        "TenancyConfig": configuration.tenancy,
+        "FileSystemConfigs": list(configuration.file_systems) or None,
     }
     if configuration.environment is not None:
         shown["Environment"] = {"Variables": configuration.environment}
+    if configuration.dead_letter_target is not None:
+        shown["DeadLetterConfig"] = {"TargetArn": configuration.dead_letter_target}
+    if configuration.layers:
+        shown["Layers"] = [
+            {"Arn": each.arn, "CodeSize": each.size} for each in configuration.layers
+        ]
+    if configuration.vpc is not None:
+        # A network of one's own has an identifier; there is none here to look up.
+        shown["VpcConfig"] = {"VpcId": "", **configuration.vpc}
+    if configuration.image is not None:
+        shown["ImageConfigResponse"] = {"ImageConfig": configuration.image}
     return shown
+
+
+def describe_in_list(version: FunctionVersion, qualifier: str | None = None) -> dict[str, Any]:
+    """A version as lists show it: without its state, as on AWS."""
+    return {
+        key: value
+        for key, value in describe(version, qualifier).items()
+        if key != "RuntimeVersionConfig" and not key.startswith(("State", "LastUpdate"))
+    }

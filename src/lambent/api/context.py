@@ -20,6 +20,11 @@ class Context:
     headers: dict[str, str]
 
     @property
+    def caller(self) -> str:
+        """Who asks, as an ARN."""
+        return f"arn:aws:iam::{self.account}:root"
+
+    @property
     def endpoint(self) -> str:
         """The server as the caller reached it."""
         host = self.headers.get("host")

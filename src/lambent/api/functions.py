@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import base64
 import platform
 from dataclasses import replace
 from typing import Any
 
 from lambent import ids
-from lambent.api import configuration
+from lambent.api import configuration, pages
+from lambent.api.aliases import without_qualifier
+from lambent.api.code import CodeTaker
+from lambent.api.code_signing import CodeSigning
 from lambent.api.context import Context
+from lambent.api.layers import Layers
 from lambent.api.names import function_name, reference
+from lambent.api.tags import check_tags
+from lambent.api.versions import publish
 from lambent.clock import Clock
 from lambent.errors import (
     InvalidParameterValue,
     OperationNotOffered,
     PreconditionFailed,
-    RequestEntityTooLarge,
     ResourceConflict,
     ResourceNotFound,
 )
 from lambent.functions import package
-from lambent.functions.catalog import Catalog, not_found
+from lambent.functions.catalog import Catalog, not_found, update_in_progress
 from lambent.functions.lifecycle import Lifecycle
 from lambent.functions.types import LATEST, Configuration, Function, FunctionVersion
 from lambent.runtime.languages import Languages
 
-_PAGE = 50
 _ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64"}
 HOST_ARCHITECTURE = _ARCHITECTURES.get(platform.machine(), "x86_64")
 
@@ -40,13 +43,17 @@ class Functions:
         languages: Languages,
         lifecycle: Lifecycle,
         clock: Clock,
-        zipped_bytes: int,
+        code: CodeTaker,
+        layers: Layers,
+        signing: CodeSigning,
     ) -> None:
         self._catalog = catalog
         self._languages = languages
         self._lifecycle = lifecycle
         self._clock = clock
-        self._zipped_bytes = zipped_bytes
+        self._code = code
+        self._layers = layers
+        self._signing = signing
 
     # -- operations -----------------------------------------------------------------------
 
@@ -63,19 +70,24 @@ class Functions:
                     "Runtime and Handler are mandatory parameters for functions created with "
                     "deployment packages."
                 )
-        changes = configuration.changes(parameters)
-        self._check(changes)
+        changes = await self._changes(context, parameters)
+        tags = check_tags(parameters.get("Tags", {}))
+        signing = parameters.get("CodeSigningConfigArn")
+        if signing is not None:
+            await self._signing.check(context, signing)
         if await self._exists(context, name):
             raise ResourceConflict(f"Function already exist: {name}")
-        code = await self._take(parameters["Code"])
+        code = await self._code.take(parameters["Code"])
+        settled = Configuration(
+            **{"architecture": HOST_ARCHITECTURE, **_code_fields(code), **changes}
+        )
+        self._check_size(settled)
         latest = FunctionVersion(
             account=context.account,
             region=context.region,
             name=name,
             version=LATEST,
-            configuration=Configuration(
-                **{"architecture": HOST_ARCHITECTURE, **_code_fields(code), **changes}
-            ),
+            configuration=settled,
             revision_id=ids.uuid(),
             last_modified=self._clock.time(),
             state="Pending",
@@ -83,49 +95,74 @@ class Functions:
             state_reason_code="Creating",
             last_update_status=None,
         )
-        function = Function(latest=latest, tags=parameters.get("Tags", {}))
+        function = Function(latest=latest, tags=tags, code_signing_config=signing)
         published: FunctionVersion | None = None
         if parameters.get("Publish"):
-            function, published = self._publish(function, parameters.get("Description"))
+            function, published = publish(function, parameters.get("Description"))
         function = await self._catalog.create(function)
         self._lifecycle.activate(function)
-        return configuration.describe(published or function.latest)
+        return _with_sha(published or function.latest)
 
     async def get_function(self, context: Context, parameters: dict[str, Any]) -> dict[str, Any]:
-        function, version, qualified = await self._find(context, parameters)
+        function, version, qualifier = await self._find(context, parameters)
         digest = version.configuration.code_digest
         location = self._lifecycle.location(context.endpoint, context.region, digest)
         result: dict[str, Any] = {
-            "Configuration": configuration.describe(version, qualified),
+            "Configuration": _with_sha(version, qualifier),
             "Code": {"RepositoryType": "S3", "Location": location},
         }
         if function.tags:
             result["Tags"] = function.tags
+        if function.reserved_concurrency is not None and qualifier in (None, LATEST):
+            reserved = function.reserved_concurrency
+            result["Concurrency"] = {"ReservedConcurrentExecutions": reserved}
         return result
 
     async def get_function_configuration(
         self, context: Context, parameters: dict[str, Any]
     ) -> dict[str, Any]:
-        _, version, qualified = await self._find(context, parameters)
-        return configuration.describe(version, qualified)
+        _, version, qualifier = await self._find(context, parameters)
+        return _with_sha(version, qualifier)
 
     async def list_functions(self, context: Context, parameters: dict[str, Any]) -> dict[str, Any]:
-        limit = min(parameters.get("MaxItems", _PAGE), _PAGE)
-        after = _decode_marker(parameters.get("Marker"))
+        limit = pages.limit(parameters)
+        after = pages.after(parameters)
+        if parameters.get("FunctionVersion") == "ALL":
+            return await self._list_versions(context, after, limit)
         functions = await self._catalog.page(context.account, context.region, after, limit + 1)
         more = len(functions) > limit
         functions = functions[:limit]
-        shown: list[dict[str, Any]] = []
-        for function in functions:
-            if parameters.get("FunctionVersion") == "ALL":
-                shown.append(_listed(configuration.describe(function.latest, qualified=True)))
-                shown.extend(
-                    _listed(configuration.describe(each)) for each in function.versions.values()
-                )
-            else:
-                shown.append(_listed(configuration.describe(function.latest)))
-        marker = _encode_marker(functions[-1].name) if more else None
-        return {"Functions": shown, "NextMarker": marker}
+        return {
+            "Functions": [configuration.describe_in_list(each.latest) for each in functions],
+            "NextMarker": pages.marker(functions[-1].name) if more else None,
+        }
+
+    async def _list_versions(self, context: Context, after: str, limit: int) -> dict[str, Any]:
+        """Every version of every function, page by page: a page may end inside a function."""
+        name, _, number = after.partition(":")
+        found: list[FunctionVersion] = []
+        if number:
+            # The rest of the function that the last page ended in, if it is there still.
+            try:
+                function = await self._catalog.get(context.account, context.region, name)
+                every = function.every_version()
+                found += [each for each in every if pages.numbered(each.version) > number]
+            except ResourceNotFound:
+                pass
+        while len(found) <= limit:
+            functions = await self._catalog.page(context.account, context.region, name, limit)
+            if not functions:
+                break
+            found += [version for each in functions for version in each.every_version()]
+            name = functions[-1].name
+        shown = found[:limit]
+        last = shown[-1] if shown else None
+        return {
+            "Functions": [configuration.describe_in_list(each, each.version) for each in shown],
+            "NextMarker": pages.marker(f"{last.name}:{pages.numbered(last.version) or '-'}")
+            if last is not None and len(found) > limit
+            else None,
+        }
 
     async def update_function_code(
         self, context: Context, parameters: dict[str, Any]
@@ -133,17 +170,15 @@ class Functions:
         configuration.refuse_unoffered(parameters)
         name = function_name(context, parameters["FunctionName"])
         function = await self._catalog.get(context.account, context.region, name)
-        self._expect(function, parameters)
-        changes = configuration.changes(
-            {key: parameters[key] for key in ("Architectures",) if key in parameters}
-        )
-        self._check(changes)
-        code = await self._take(parameters)
+        _expect(function, parameters)
+        wanted = {key: parameters[key] for key in ("Architectures",) if key in parameters}
+        changes = await self._changes(context, wanted)
+        code = await self._code.take(parameters)
         changes |= _code_fields(code)
         if parameters.get("DryRun"):
             latest = function.latest
             changed = replace(latest, configuration=replace(latest.configuration, **changes))
-            return configuration.describe(changed)
+            return _with_sha(changed)
         return await self._update(context, name, parameters, changes)
 
     async def update_function_configuration(
@@ -151,8 +186,7 @@ class Functions:
     ) -> dict[str, Any]:
         configuration.refuse_unoffered(parameters)
         name = function_name(context, parameters["FunctionName"])
-        changes = configuration.changes(parameters)
-        self._check(changes)
+        changes = await self._changes(context, parameters)
         return await self._update(context, name, parameters, changes)
 
     async def delete_function(self, context: Context, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -166,55 +200,26 @@ class Functions:
             raise InvalidParameterValue(
                 "$LATEST version cannot be deleted without deleting the function."
             )
+        elif not qualifier.isdecimal():
+            raise InvalidParameterValue("Deletion of aliases is not currently supported.")
         else:
 
             def change(function: Function) -> Function:
                 if qualifier not in function.versions:
                     raise not_found(account, region, name, qualifier)
-                kept = {key: each for key, each in function.versions.items() if key != qualifier}
-                return replace(function, versions=kept)
+                users = sorted(
+                    each.name for each in function.aliases.values() if each.refers_to(qualifier)
+                )
+                if users:
+                    raise ResourceConflict(
+                        f"Version {qualifier} is referenced by these aliases and cannot be "
+                        f"deleted: {', '.join(users)}"
+                    )
+                return without_qualifier(function, qualifier)
 
             await self._catalog.change(account, region, name, change)
         self._lifecycle.retire(account, region, name)
-        return {}
-
-    async def publish_version(self, context: Context, parameters: dict[str, Any]) -> dict[str, Any]:
-        if "PublishTo" in parameters:
-            raise OperationNotOffered("PublishTo is not offered by this version of Lambent.")
-        name = function_name(context, parameters["FunctionName"])
-        published: list[FunctionVersion] = []
-
-        def change(function: Function) -> Function:
-            self._expect(function, parameters)
-            expected = parameters.get("CodeSha256")
-            if expected and expected != function.latest.configuration.code_sha256:
-                raise InvalidParameterValue(
-                    f"CodeSHA256 ({expected}) is different from current CodeSHA256 in $LATEST "
-                    f"({function.latest.configuration.code_sha256}). Please try again with the "
-                    "CodeSHA256 in $LATEST."
-                )
-            changed, version = self._publish(function, parameters.get("Description"))
-            published[:] = [version]
-            return changed
-
-        await self._catalog.change(context.account, context.region, name, change)
-        return configuration.describe(published[0])
-
-    async def list_versions_by_function(
-        self, context: Context, parameters: dict[str, Any]
-    ) -> dict[str, Any]:
-        name = function_name(context, parameters["FunctionName"])
-        function = await self._catalog.get(context.account, context.region, name)
-        limit = min(parameters.get("MaxItems", _PAGE), _PAGE)
-        after = _decode_marker(parameters.get("Marker"))
-        every = [function.latest, *function.versions.values()]
-        start = next((i + 1 for i, each in enumerate(every) if each.version == after), 0)
-        page = every[start : start + limit]
-        more = start + limit < len(every)
-        return {
-            "Versions": [_listed(configuration.describe(each, qualified=True)) for each in page],
-            "NextMarker": _encode_marker(page[-1].version) if more else None,
-        }
+        return {"StatusCode": 204}
 
     # -- parts ----------------------------------------------------------------------------
 
@@ -227,16 +232,29 @@ class Functions:
 
     async def _find(
         self, context: Context, parameters: dict[str, Any]
-    ) -> tuple[Function, FunctionVersion, bool]:
+    ) -> tuple[Function, FunctionVersion, str | None]:
         name, qualifier = reference(
             context, parameters["FunctionName"], parameters.get("Qualifier")
         )
         account, region = context.account, context.region
-        version = await self._catalog.resolve(account, region, name, qualifier)
-        function = await self._catalog.get(account, region, name)
-        return function, version, qualifier is not None
+        try:
+            function = await self._catalog.get(account, region, name)
+        except ResourceNotFound:
+            raise not_found(account, region, name, qualifier) from None
+        version = function.find(qualifier)
+        if version is None:
+            raise not_found(account, region, name, qualifier)
+        return function, version, qualifier
 
-    def _check(self, changes: dict[str, Any]) -> None:
+    async def _changes(self, context: Context, parameters: dict[str, Any]) -> dict[str, Any]:
+        """The fields a request sets, its layers looked up, its runtime one this host has."""
+        changes = configuration.changes(parameters)
+        self._check_host(changes)
+        if "Layers" in parameters:
+            changes["layers"] = await self._layers.uses(context, parameters["Layers"])
+        return changes
+
+    def _check_host(self, changes: dict[str, Any]) -> None:
         """A runtime and an architecture this host has; never another one in silence."""
         runtime = changes.get("runtime")
         if runtime is not None and self._languages.get(runtime) is None:
@@ -251,24 +269,10 @@ class Functions:
                 f"Architecture {architecture} is not available: this host is {HOST_ARCHITECTURE}."
             )
 
-    async def _take(self, code: dict[str, Any]) -> package.Package:
-        """Check, store and unpack the code of a request."""
-        data = code.get("ZipFile")
-        if data is None:
-            raise OperationNotOffered(
-                "Only Code.ZipFile is offered by this version of Lambent, not S3 or images."
-            )
-        if len(data) > self._zipped_bytes:
-            raise RequestEntityTooLarge(
-                f"Zipped size must be smaller than {self._zipped_bytes} bytes"
-            )
-        return await self._lifecycle.take(data)
-
-    @staticmethod
-    def _expect(function: Function, parameters: dict[str, Any]) -> None:
-        revision = parameters.get("RevisionId")
-        if revision is not None and revision != function.latest.revision_id:
-            raise PreconditionFailed
+    def _check_size(self, settled: Configuration) -> None:
+        if settled.layers:
+            layers = sum(each.unpacked for each in settled.layers)
+            self._lifecycle.check_total(settled.unpacked_size + layers)
 
     async def _update(
         self, context: Context, name: str, parameters: dict[str, Any], changes: dict[str, Any]
@@ -276,10 +280,19 @@ class Functions:
         published: list[FunctionVersion] = []
 
         def change(function: Function) -> Function:
-            self._expect(function, parameters)
+            _expect(function, parameters)
             latest = function.latest
+            if latest.state == "Pending":
+                raise ResourceConflict(
+                    "The operation cannot be performed at this time. The function is currently in "
+                    "the following state: Pending"
+                )
+            if latest.last_update_status == "InProgress":
+                raise update_in_progress(function.arn)
+            settled = replace(latest.configuration, **changes)
+            self._check_size(settled)
             function = function.with_latest(
-                configuration=replace(latest.configuration, **changes),
+                configuration=settled,
                 revision_id=ids.uuid(),
                 last_modified=self._clock.time(),
                 last_update_status="InProgress",
@@ -287,40 +300,25 @@ class Functions:
                 last_update_reason_code="Creating",
             )
             if parameters.get("Publish"):
-                function, version = self._publish(function, None)
+                function, version = publish(function, None)
                 published[:] = [version]
             return function
 
         function = await self._catalog.change(context.account, context.region, name, change)
         self._lifecycle.activate(function)
-        return configuration.describe(published[0] if published else function.latest)
+        return _with_sha(published[0] if published else function.latest)
 
-    def _publish(
-        self, function: Function, description: str | None
-    ) -> tuple[Function, FunctionVersion]:
-        """The function with $LATEST fixed as a version; the last one again if nothing changed."""
-        latest = function.latest
-        wanted = latest.configuration
-        if description is not None:
-            wanted = replace(wanted, description=description)
-        last = function.versions.get(str(function.last_published))
-        if last is not None and replace(last.configuration, description="") == replace(
-            wanted, description=""
-        ):
-            return function, last
-        number = function.last_published + 1
-        version = replace(
-            latest,
-            version=str(number),
-            configuration=wanted,
-            revision_id=ids.uuid(),
-            last_update_status="Successful",
-            last_update_reason=None,
-            last_update_reason_code=None,
-        )
-        versions = {**function.versions, str(number): version}
-        changed = replace(function, versions=versions, last_published=number)
-        return changed.with_latest(revision_id=ids.uuid()), version
+
+def _with_sha(version: FunctionVersion, qualifier: str | None = None) -> dict[str, Any]:
+    shown = configuration.describe(version, qualifier)
+    shown["ConfigSha256"] = version.configuration.sha256()
+    return shown
+
+
+def _expect(function: Function, parameters: dict[str, Any]) -> None:
+    revision = parameters.get("RevisionId")
+    if revision is not None and revision != function.latest.revision_id:
+        raise PreconditionFailed
 
 
 def _code_fields(code: package.Package) -> dict[str, Any]:
@@ -330,26 +328,3 @@ def _code_fields(code: package.Package) -> dict[str, Any]:
         "code_size": code.size,
         "unpacked_size": code.unpacked,
     }
-
-
-def _listed(shown: dict[str, Any]) -> dict[str, Any]:
-    """Lists leave the state out, as AWS's do."""
-    hidden = {"RuntimeVersionConfig"}
-    return {
-        key: value
-        for key, value in shown.items()
-        if key not in hidden and not key.startswith(("State", "LastUpdate"))
-    }
-
-
-def _encode_marker(name: str) -> str:
-    return base64.urlsafe_b64encode(name.encode()).decode()
-
-
-def _decode_marker(marker: str | None) -> str:
-    if not marker:
-        return ""
-    try:
-        return base64.urlsafe_b64decode(marker.encode()).decode()
-    except ValueError:
-        raise InvalidParameterValue("Invalid Marker") from None

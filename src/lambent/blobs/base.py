@@ -27,3 +27,19 @@ class Blobs(Protocol):
 
     async def digests(self) -> list[str]:
         """The digests of all blobs."""
+
+
+class ObjectError(Exception):
+    """An object could not be read: the service's error code and message."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+class ObjectSource(Protocol):
+    """Objects that customers keep elsewhere and name by bucket and key."""
+
+    def read(self, bucket: str, key: str, version: str | None) -> AsyncIterator[bytes]:
+        """An object in pieces; raises ObjectError."""

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from lambent import ids
 from lambent.blobs.base import Blobs
-from lambent.errors import LambentError
+from lambent.errors import InvalidParameterValue, LambentError
 from lambent.functions import package
 from lambent.functions.catalog import Catalog
+from lambent.functions.layers import LayerCatalog
 from lambent.functions.package import CodeCache, Package
 from lambent.functions.types import Function, FunctionVersion
 
@@ -28,14 +29,23 @@ class Lifecycle:
     """Takes functions from Pending to Active and back out of the machine."""
 
     def __init__(
-        self, catalog: Catalog, blobs: Blobs, code: CodeCache, unzipped_bytes: int, sign: Sign
+        self,
+        catalog: Catalog,
+        layers: LayerCatalog,
+        blobs: Blobs,
+        code: CodeCache,
+        unzipped_bytes: int,
+        sign: Sign,
     ) -> None:
         self._catalog = catalog
+        self._layers = layers
         self._blobs = blobs
         self._code = code
         self._unzipped_bytes = unzipped_bytes
         self._sign = sign
         self._tasks: set[asyncio.Task[None]] = set()
+        # What requests brought while the sweep of the start was still looking.
+        self._taken: set[str] | None = set()
         self._warm: Warm | None = None
         self._retire: Retire | None = None
 
@@ -51,10 +61,51 @@ class Lifecycle:
         async def once() -> AsyncIterator[bytes]:
             yield data
 
+        self._keep(checked.digest)
         if not await self._blobs.exists(checked.digest):
             await self._blobs.put(once())
         await self.unpacked(checked.digest)
         return checked
+
+    async def take_stream(self, chunks: AsyncIterator[bytes]) -> Package:
+        """Like ``take``, for an archive that comes in pieces."""
+        digest = await self._blobs.put(self._bounded(chunks))
+        self._keep(digest)
+        archive = await self._blobs.local(digest)
+        checked = await asyncio.to_thread(
+            package.inspect_file, archive, digest, self._unzipped_bytes
+        )
+        await self.unpacked(digest)
+        return checked
+
+    def _keep(self, digest: str) -> None:
+        if self._taken is not None:
+            self._taken.add(digest)
+
+    async def _bounded(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """What is larger zipped than it may be unzipped need not be read to its end."""
+        total = 0
+        async for chunk in chunks:
+            total += len(chunk)
+            if total > self._unzipped_bytes:
+                raise InvalidParameterValue(
+                    f"Unzipped size must be smaller than {self._unzipped_bytes} bytes"
+                )
+            yield chunk
+
+    def check_total(self, unpacked: int) -> None:
+        """Raise InvalidParameterValue where code and layers together are too large."""
+        if unpacked > self._unzipped_bytes:
+            raise InvalidParameterValue(
+                "Function code combined with layers exceeds the maximum allowed size of "
+                f"{self._unzipped_bytes} bytes. The actual size is {unpacked} bytes."
+            )
+
+    async def layers(self, digests: tuple[str, ...]) -> Path:
+        """The tree of a function's layers, the later over the earlier."""
+        for digest in digests:
+            await self.unpacked(digest)
+        return await self._code.merged(digests)
 
     async def unpacked(self, digest: str) -> Path:
         """The tree of a stored archive."""
@@ -79,6 +130,8 @@ class Lifecycle:
         try:
             if self._warm is not None:
                 await self._warm(latest)
+            if latest.configuration.layers:
+                await self.layers(tuple(each.digest for each in latest.configuration.layers))
         except Exception as error:
             _log.warning(
                 "no sandbox could be prepared for %s: %s", latest.configuration.runtime, error
@@ -112,16 +165,18 @@ class Lifecycle:
     async def resume(self) -> None:
         """After a start: finish what was pending, forget code nobody needs any more."""
         known = set(await self._blobs.digests()) | set(self._code.digests())
-        needed: set[str] = set()
+        needed = await self._layers.digests()
         for function in await self._catalog.everything():
             needed |= function.digests()
             if function.latest.state == "Pending" or (
                 function.latest.last_update_status == "InProgress"
             ):
                 self.activate(function)
-        for digest in known - needed:
-            await self._blobs.delete(digest)
+        for digest in known - needed - (self._taken or set()):
+            if not digest.startswith("merged-"):
+                await self._blobs.delete(digest)
             await asyncio.to_thread(self._code.remove, digest)
+        self._taken = None
 
     async def close(self) -> None:
         """Finish what is in progress."""
@@ -130,10 +185,12 @@ class Lifecycle:
 
 def _active(function: Function) -> Function:
     latest = function.latest
-    versions = {
-        number: replace(version, state="Active", state_reason=None, state_reason_code=None)
-        for number, version in function.versions.items()
-    }
+    versions = dict(function.versions)
+    for number, version in versions.items():
+        if version.state != "Active":
+            versions[number] = replace(
+                version, state="Active", state_reason=None, state_reason_code=None
+            )
     if latest.state == "Active" and latest.last_update_status == "Successful":
         return function
     return replace(function, versions=versions).with_latest(

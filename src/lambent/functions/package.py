@@ -49,11 +49,6 @@ def code_sha256(digest: str) -> str:
     return base64.b64encode(bytes.fromhex(digest)).decode()
 
 
-def digest_of(data: bytes) -> str:
-    """The hex SHA-256 of an archive."""
-    return hashlib.sha256(data).hexdigest()
-
-
 def _segments(info: zipfile.ZipInfo) -> tuple[str, ...]:
     """The path of an entry, safe to join below a folder; raises InvalidParameterValue."""
     name = info.filename
@@ -146,10 +141,59 @@ def _opened(file: IO[bytes]) -> Iterator[zipfile.ZipFile]:
 
 def inspect(data: bytes, limit: int) -> Package:
     """Check an archive held in memory; raises InvalidParameterValue."""
-    digest = digest_of(data)
-    with _opened(io.BytesIO(data)) as archive:
+    return _inspected(io.BytesIO(data), hashlib.sha256(data).hexdigest(), len(data), limit)
+
+
+def inspect_file(path: Path, digest: str, limit: int) -> Package:
+    """Check an archive on disk whose digest is known; raises InvalidParameterValue."""
+    with path.open("rb") as file:
+        return _inspected(file, digest, path.stat().st_size, limit)
+
+
+def _inspected(file: IO[bytes], digest: str, size: int, limit: int) -> Package:
+    with _opened(file) as archive:
         unpacked = _check(archive, limit)
-    return Package(digest, code_sha256(digest), len(data), unpacked)
+    return Package(digest, code_sha256(digest), size, unpacked)
+
+
+def merge(trees: list[Path], target: Path) -> None:
+    """Lay trees over one another, the later over the earlier, in a new folder.
+
+    Files are hard links, so fifty functions with the same layers share one copy of each; the
+    folder appears whole or not at all.
+    """
+    work = Path(tempfile.mkdtemp(dir=target.parent, prefix=".unpacking-"))
+    try:
+        for tree in trees:
+            _overlay(tree, work)
+        work.chmod(0o755)
+        try:
+            work.rename(target)
+        except OSError:
+            if not target.exists():
+                raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _overlay(tree: Path, target: Path) -> None:
+    for entry in os.scandir(tree):
+        path = target / entry.name
+        folder = entry.is_dir(follow_symlinks=False)
+        if path.is_symlink() or path.exists():
+            if folder and path.is_dir() and not path.is_symlink():
+                _overlay(Path(entry.path), path)
+                continue
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        if folder:
+            path.mkdir(mode=0o755)
+            _overlay(Path(entry.path), path)
+            path.chmod(entry.stat(follow_symlinks=False).st_mode & 0o777 | 0o700)
+        else:
+            try:
+                os.link(entry.path, path, follow_symlinks=False)
+            except OSError:  # too many links, or a file system without them
+                shutil.copy2(entry.path, path, follow_symlinks=False)
 
 
 def unpack(source: IO[bytes], target: Path, limit: int) -> None:
@@ -254,6 +298,23 @@ class CodeCache:
             making = asyncio.ensure_future(asyncio.to_thread(self._unpack, archive, target, limit))
             self._making[digest] = making
             making.add_done_callback(lambda done: self._making.pop(digest, None))
+        await asyncio.shield(making)
+        return target
+
+    async def merged(self, digests: tuple[str, ...]) -> Path:
+        """The trees of these digests, all there already, laid over one another in order."""
+        if len(digests) == 1:
+            return self.path(digests[0])
+        name = hashlib.sha256("/".join(digests).encode()).hexdigest()
+        target = self.path(f"merged-{name}")
+        if target.exists():
+            return target
+        making = self._making.get(target.name)
+        if making is None:
+            trees = [self.path(digest) for digest in digests]
+            making = asyncio.ensure_future(asyncio.to_thread(merge, trees, target))
+            self._making[target.name] = making
+            making.add_done_callback(lambda done: self._making.pop(target.name, None))
         await asyncio.shield(making)
         return target
 

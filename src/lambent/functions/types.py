@@ -1,19 +1,34 @@
 """What a function is.
 
-A Function is one aggregate: its $LATEST, its published versions and its tags change together, in
-one document of the Store.  What is stored is frozen: a change makes a new
-one; what lives for one request is not, because freezing costs it microseconds.
+A Function is one aggregate: its $LATEST, its published versions, its aliases and everything that
+is configured about them change together, in one document of the Store.  What is stored is frozen:
+a change makes a new one; what lives for one request is not, because freezing costs microseconds.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field, replace
+import hashlib
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import msgspec
 
 from lambent.arn import function_arn
 
 LATEST = "$LATEST"
+
+Shape = dict[str, Any]
+"""A structure of the API kept as it came, because nothing here looks into it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerUse:
+    """A layer version in a function: it keeps the code, so deleting the layer harms nobody."""
+
+    arn: str
+    digest: str
+    size: int
+    unpacked: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +49,27 @@ class Configuration:
     ephemeral_storage: int = 512
     architecture: str = "x86_64"
     tracing_mode: str = "PassThrough"
+    layers: tuple[LayerUse, ...] = ()
+    dead_letter_target: str | None = None
+    kms_key_arn: str | None = None
+    log_format: str = "Text"
+    log_group: str | None = None
+    application_log_level: str | None = None
+    system_log_level: str | None = None
+    snap_start: str = "None"
+    vpc: Shape | None = None
+    file_systems: tuple[Shape, ...] = ()
+    image: Shape | None = None
+    tenancy: Shape | None = None
+
+    def digests(self) -> set[str]:
+        """Every archive it needs."""
+        return {self.code_digest, *(layer.digest for layer in self.layers)}
+
+    def sha256(self) -> str:
+        """ConfigSha256: the same for the same configuration, whatever it is called."""
+        plain = msgspec.json.encode(replace(self, description=""))
+        return hashlib.sha256(plain).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +108,98 @@ class FunctionVersion:
     @property
     def log_group(self) -> str:
         """Where its logs go."""
-        return f"/aws/lambda/{self.name}"
+        return self.configuration.log_group or f"/aws/lambda/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A name for a version, or for two of them with a chance for the second."""
+
+    name: str
+    version: str
+    revision_id: str
+    description: str = ""
+    weights: dict[str, float] = field(default_factory=dict)
+
+    def choose(self, chance: float) -> str:
+        """The version for a chance between 0 and 1."""
+        for version, weight in self.weights.items():
+            if chance < weight:
+                return version
+            chance -= weight
+        return self.version
+
+    def refers_to(self, version: str) -> bool:
+        """Whether a version may be reached through it."""
+        return version == self.version or version in self.weights
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A resource-based policy: its statements in the order they were added."""
+
+    revision_id: str
+    statements: tuple[Shape, ...] = ()
+    version: str = "2012-10-17"
+    id: str = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class EventInvokeConfig:
+    """How asynchronous invocations of a function, version or alias are treated."""
+
+    last_modified: float
+    maximum_retry_attempts: int | None = None
+    maximum_event_age: int | None = None
+    on_success: str | None = None
+    on_failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UrlConfig:
+    """A function URL."""
+
+    url_id: str
+    auth_type: str
+    invoke_mode: str
+    created: float
+    last_modified: float
+    cors: Shape | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProvisionedConcurrency:
+    """How many environments of a version or alias are to be kept ready."""
+
+    requested: int
+    last_modified: float
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeManagement:
+    """When a function's runtime may change."""
+
+    update_on: str = "Auto"
+    version_arn: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """The aggregate: $LATEST, published versions by number, tags."""
+    """The aggregate.  Maps by qualifier use "$LATEST" for the function itself."""
 
     latest: FunctionVersion
     versions: dict[str, FunctionVersion] = field(default_factory=dict)
     last_published: int = 0
     tags: dict[str, str] = field(default_factory=dict)
+    aliases: dict[str, Alias] = field(default_factory=dict)
+    policies: dict[str, Policy] = field(default_factory=dict)
+    reserved_concurrency: int | None = None
+    provisioned: dict[str, ProvisionedConcurrency] = field(default_factory=dict)
+    event_invoke: dict[str, EventInvokeConfig] = field(default_factory=dict)
+    urls: dict[str, UrlConfig] = field(default_factory=dict)
+    runtime_management: dict[str, RuntimeManagement] = field(default_factory=dict)
+    recursive_loop: str = "Terminate"
+    code_signing_config: str | None = None
 
     @property
     def name(self) -> str:
@@ -94,40 +211,31 @@ class Function:
         """Its unqualified ARN."""
         return self.latest.function_arn
 
+    def qualified_arn(self, qualifier: str) -> str:
+        """Its ARN with a qualifier."""
+        return f"{self.latest.function_arn}:{qualifier}"
+
     def with_latest(self, **changes: Any) -> Function:
         """This function with $LATEST changed."""
         return replace(self, latest=replace(self.latest, **changes))
 
-    def find(self, qualifier: str | None) -> FunctionVersion | None:
-        """The version a qualifier names; None if there is none."""
+    def find(self, qualifier: str | None, chance: float = 1.0) -> FunctionVersion | None:
+        """The version a qualifier names; None if there is none.
+
+        chance: 0 to 1, decides for an alias that leads to two versions; at 1 the alias's own.
+        """
         if qualifier is None or qualifier == LATEST:
             return self.latest
-        return self.versions.get(qualifier)
+        alias = self.aliases.get(qualifier)
+        return self.versions.get(qualifier if alias is None else alias.choose(chance))
+
+    def every_version(self) -> list[FunctionVersion]:
+        """$LATEST and the published versions, oldest first."""
+        return [self.latest, *self.versions.values()]
 
     def digests(self) -> set[str]:
-        """Every code archive it needs."""
-        every = [self.latest, *self.versions.values()]
-        return {version.configuration.code_digest for version in every}
-
-    def to_json(self) -> bytes:
-        """As it is stored."""
-        return json.dumps(asdict(self), separators=(",", ":")).encode()
-
-    @classmethod
-    def from_json(cls, body: bytes) -> Function:
-        """As it was stored."""
-        raw = json.loads(body)
-        return cls(
-            latest=_version(raw["latest"]),
-            versions={number: _version(each) for number, each in raw["versions"].items()},
-            last_published=raw["last_published"],
-            tags=raw["tags"],
-        )
-
-
-def _version(raw: dict[str, Any]) -> FunctionVersion:
-    configuration = Configuration(**raw.pop("configuration"))
-    return FunctionVersion(configuration=configuration, **raw)
+        """Every archive it needs."""
+        return set().union(*(each.configuration.digests() for each in self.every_version()))
 
 
 @dataclass(slots=True)

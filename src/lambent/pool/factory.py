@@ -21,6 +21,9 @@ MEMORY_PER_CPU = 1769
 Log = Callable[[FunctionVersion, str], Append]
 """How the lines of one stream of a version are taken."""
 Unpacked = Callable[[str], Awaitable[Path]]
+"""The tree of an archive's digest."""
+Layers = Callable[[tuple[str, ...]], Awaitable[Path]]
+"""The tree of several digests, the later over the earlier."""
 
 
 class EnvironmentFactory:
@@ -32,6 +35,7 @@ class EnvironmentFactory:
         languages: Languages,
         clock: Clock,
         unpacked: Unpacked,
+        layers: Layers,
         log: Log,
         response_bytes: int,
         log_rate: int,
@@ -41,6 +45,7 @@ class EnvironmentFactory:
         self._languages = languages
         self._clock = clock
         self._unpacked = unpacked
+        self._layers = layers
         self._log = log
         self._response_bytes = response_bytes
         self._log_rate = log_rate
@@ -51,8 +56,8 @@ class EnvironmentFactory:
     ) -> ExecutionEnvironment:
         """A ready environment; raises InitFailed or SandboxError."""
         stream = self._stream(version)
-        code = await self._unpacked(version.configuration.code_digest)
-        sandbox = await self._backend.start(self._spec(version, code, stream))
+        mounts = await self._mounts(version)
+        sandbox = await self._backend.start(self._spec(version, mounts, stream))
 
         environment = ExecutionEnvironment(
             version,
@@ -82,7 +87,17 @@ class EnvironmentFactory:
         day = utc(self._clock.time()).strftime("%Y/%m/%d")
         return f"{day}/[{version.version}]{ids.hex32()}"
 
-    def _spec(self, version: FunctionVersion, code: Path, stream: str) -> SandboxSpec:
+    async def _mounts(self, version: FunctionVersion) -> tuple[Mount, ...]:
+        configuration = version.configuration
+        code = Mount(str(await self._unpacked(configuration.code_digest)), "/var/task")
+        if not configuration.layers:
+            return (code,)
+        layers = await self._layers(tuple(each.digest for each in configuration.layers))
+        return (code, Mount(str(layers), "/opt"))
+
+    def _spec(
+        self, version: FunctionVersion, mounts: tuple[Mount, ...], stream: str
+    ) -> SandboxSpec:
         configuration = version.configuration
         language = self._languages.get(configuration.runtime)
         if language is None:
@@ -94,7 +109,7 @@ class EnvironmentFactory:
         return SandboxSpec(
             tenant=version.account,
             language=language,
-            mounts=(Mount(str(code), "/var/task"),),
+            mounts=mounts,
             environment=variables.build(version, stream),
             memory_bytes=configuration.memory_size * _MB,
             tmp_bytes=configuration.ephemeral_storage * _MB,

@@ -61,8 +61,30 @@ class _Line:
     version: FunctionVersion
     idle: list[ExecutionEnvironment] = field(default_factory=list)
     waiting: deque[_Waiter] = field(default_factory=deque)
+    # Starts asked for, of which some are in progress; environments, those in progress included.
     starting: int = 0
+    in_progress: int = 0
     total: int = 0
+    # How many are to be kept ready, and whether the last attempt to start one failed.
+    provisioned: int = 0
+    failed: bool = False
+
+    @property
+    def ready(self) -> int:
+        """Environments that have been started."""
+        return self.total - self.in_progress
+
+    @property
+    def wants(self) -> bool:
+        """Whether another start should be asked for."""
+        return len(self.waiting) > self.starting or (
+            not self.failed and self.ready + self.starting < self.provisioned
+        )
+
+    @property
+    def spare(self) -> bool:
+        """Whether an idle environment may go."""
+        return self.ready > self.provisioned
 
 
 Key = tuple[str, str, str, str, float]
@@ -141,16 +163,36 @@ class Pool:
         for key, line in list(self._lines.items()):
             if keep(line.version):
                 continue
-            for environment in line.idle:
+            line.provisioned = 0
+            for environment in list(line.idle):
+                line.idle.remove(environment)
                 self._drop(environment)
             if not line.waiting and not line.starting:
                 self._lines.pop(key, None)
 
+    # -- provisioned concurrency ----------------------------------------------------------
+
+    def provision(self, version: FunctionVersion, wanted: int) -> None:
+        """Keep so many environments of a version, started ahead and never retired as idle."""
+        line = self._lines.get(version.identity)
+        if line is None:
+            if not wanted:
+                return
+            line = self._lines[version.identity] = _Line(version)
+        line.provisioned = wanted
+        line.failed = False
+        self._want(line)
+
+    def provisioned(self, version: FunctionVersion) -> tuple[int, int]:
+        """How many environments of a version are started, and how many of those are idle."""
+        line = self._lines.get(version.identity)
+        return (line.ready, len(line.idle)) if line is not None else (0, 0)
+
     # -- starting -------------------------------------------------------------------------
 
     def _want(self, line: _Line) -> None:
-        """Start as many environments as there are invocations waiting without one."""
-        while len(line.waiting) > line.starting and not self._closed:
+        """Start what invocations wait for, and what is to be kept ready."""
+        while line.wants and not self._closed:
             line.starting += 1
             self._starts.append(line)
         self._start_some()
@@ -158,10 +200,10 @@ class Pool:
     def _start_some(self) -> None:
         while self._starts and self._starting < self._limits.cold_starts:
             line = self._starts.popleft()
-            if len(line.waiting) < line.starting:
-                # Somebody gave one back in the meantime.
-                line.starting -= 1
-                continue
+            line.starting -= 1
+            if not line.wants:
+                continue  # somebody gave one back in the meantime
+            line.starting += 1
             if not self._make_room():
                 line.starting -= 1
                 self._refuse(line)
@@ -169,6 +211,7 @@ class Pool:
             self._starting += 1
             self._total += 1
             line.total += 1
+            line.in_progress += 1
             task = asyncio.ensure_future(self._start_one(line))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -177,9 +220,9 @@ class Pool:
         """Below the limit, or below it once the longest idle environment is gone."""
         if self._total < self._limits.environments:
             return True
-        if not self._idle:
+        environment = next((each for each, line in self._idle.items() if line.spare), None)
+        if environment is None:
             return False
-        environment = next(iter(self._idle))
         self._idle[environment].idle.remove(environment)
         self._drop(environment)
         return True
@@ -203,6 +246,8 @@ class Pool:
         finally:
             self._starting -= 1
             line.starting -= 1
+            line.in_progress -= 1
+        line.failed = failure is not None
         if failure is not None and not isinstance(failure, InitFailed):
             _log.error("an environment could not be started: %s", failure)
             failure = ServiceFailure()
@@ -252,7 +297,7 @@ class Pool:
         """One environment of a line is no more."""
         self._total -= 1
         line.total -= 1
-        if line.total == 0 and not line.waiting and not line.starting:
+        if line.total == 0 and not (line.waiting or line.starting or line.provisioned):
             self._lines.pop(line.version.identity, None)
 
     def _drop(self, environment: ExecutionEnvironment) -> None:
@@ -285,10 +330,14 @@ class Pool:
         now = self._clock.monotonic()
         for environment, line in list(self._idle.items()):
             ended = environment.state is State.STOPPED
-            if not ended and now - environment.idle_since < self._limits.idle_seconds:
-                continue
-            line.idle.remove(environment)
-            self._drop(environment)
+            unused = now - environment.idle_since >= self._limits.idle_seconds
+            if ended or (unused and line.spare):
+                line.idle.remove(environment)
+                self._drop(environment)
+        for line in list(self._lines.values()):
+            if line.provisioned:
+                line.failed = False
+                self._want(line)
 
     @property
     def size(self) -> int:

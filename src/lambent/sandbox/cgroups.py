@@ -380,8 +380,9 @@ def _detect_v2(name: str) -> ControlGroupsV2 | None:
     for point, kind, _ in _mounted():
         if kind != "cgroup2":
             continue
-        # Its own group if that has the controllers; root may go to the top, where all are.
-        for parent in dict.fromkeys((point + _own_paths().get("", ""), point)):
+        # Root goes to the top, where all controllers are, whatever group it was started in.
+        own = point + _own_paths().get("", "")
+        for parent in dict.fromkeys((point, own) if os.getuid() == 0 else (own,)):
             available = set(_read(parent + "/cgroup.controllers").split())
             if not {"memory", "cpu"} <= available or not os.access(parent, os.W_OK):
                 continue
@@ -389,7 +390,7 @@ def _detect_v2(name: str) -> ControlGroupsV2 | None:
             if not _usable(root):
                 continue
             try:
-                _enable_controllers(parent, root, may_hold_processes=parent == point)
+                _enable_controllers(parent, root, ours=parent == own)
             except OSError:
                 _remove(root)
                 continue
@@ -397,16 +398,16 @@ def _detect_v2(name: str) -> ControlGroupsV2 | None:
     return None
 
 
-def _enable_controllers(parent: str, root: str, may_hold_processes: bool) -> None:
+def _enable_controllers(parent: str, root: str, ours: bool) -> None:
     """Hand memory and cpu down; a group with processes may not, so those move to a leaf first.
 
-    may_hold_processes: the group at the top may hand down whatever it holds.
+    ours: the processes are this server's neighbours in its own group, which may be moved.
     """
     wanted = "+memory +cpu"
     try:
         _write(parent + "/cgroup.subtree_control", wanted)
     except OSError:
-        if may_hold_processes:
+        if not ours:
             raise
         leaf = parent + "/lambent-server"
         os.makedirs(leaf, exist_ok=True)
