@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import functools
 import gc
 import logging
 import os
@@ -128,7 +129,9 @@ class App:
                 settings.init_seconds,
             ),
         )
-        self.lifecycle.attach(factory.warm, self.pool.retire)
+        self.lifecycle.attach(
+            factory.warm, self.pool.retire, functools.partial(provision, self.pool)
+        )
         router = DirectRouter()
         router.announce(LocalExecutor(self.pool))
         concurrency = Concurrency(settings.account_concurrency)
@@ -153,7 +156,7 @@ class App:
         gc.freeze()
         gc.set_threshold(20_000, 50, 50)
         self._reaper = asyncio.ensure_future(self._reap())
-        self._resuming = asyncio.ensure_future(self._resume())
+        self._resuming = asyncio.ensure_future(self.lifecycle.resume())
 
     @property
     def endpoint(self) -> str:
@@ -170,13 +173,6 @@ class App:
         self._reaper.cancel()
         await asyncio.gather(self._reaper, self._resuming, return_exceptions=True)
         await self._stop_inner()
-
-    async def _resume(self) -> None:
-        """What the last server left to do."""
-        await self.lifecycle.resume()
-        for function in await self.catalog.everything():
-            if function.provisioned:
-                provision(self.pool, function)
 
     async def _stop_inner(self) -> None:
         await self.lifecycle.close()

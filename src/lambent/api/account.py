@@ -32,15 +32,11 @@ class Account:
     async def get_account_settings(
         self, context: Context, parameters: dict[str, Any]
     ) -> dict[str, Any]:
-        functions = await self._catalog.everything(context.account, context.region)
+        functions = (await self._catalog.usage(context.account, context.region)).values()
         layers = await self._layers.all_of(context.account, context.region)
-        code = sum(
-            version.configuration.code_size
-            for function in functions
-            for version in function.every_version()
-        )
+        code = sum(function.code_size for function in functions)
         layered = sum(version.size for layer in layers for version in layer.versions.values())
-        reserved = sum(function.reserved_concurrency or 0 for function in functions)
+        reserved = sum(function.reserved or 0 for function in functions)
         return {
             "AccountLimit": {
                 "TotalCodeSize": TOTAL_CODE_BYTES,

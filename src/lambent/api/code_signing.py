@@ -97,8 +97,8 @@ class CodeSigning:
         arn = parameters["CodeSigningConfigArn"]
         await self._configs.get(*_identity(context, arn))
         users = await self._users(context, arn)
-        found, marker = pages.page(users, lambda each: each.name, parameters, 10_000)
-        return {"FunctionArns": [each.arn for each in found], "NextMarker": marker}
+        found, marker = pages.page(users, lambda each: each, parameters, 10_000)
+        return {"FunctionArns": found, "NextMarker": marker}
 
     # -- of a function --------------------------------------------------------------------
 
@@ -147,9 +147,10 @@ class CodeSigning:
                 f"configuration is not deleted: {arn}."
             ) from None
 
-    async def _users(self, context: Context, arn: str) -> list[Function]:
-        every = await self._catalog.everything(context.account, context.region)
-        return [each for each in every if each.code_signing_config == arn]
+    async def _users(self, context: Context, arn: str) -> list[str]:
+        """The ARNs of the functions that use a configuration."""
+        every = await self._catalog.usage(context.account, context.region)
+        return [each.arn for each in every.values() if each.code_signing_config == arn]
 
 
 def _identity(context: Context, arn: str) -> tuple[str, str, str]:

@@ -28,8 +28,8 @@ class ReservedConcurrency:
     ) -> dict[str, Any]:
         name = function_name(context, parameters["FunctionName"])
         reserved = parameters["ReservedConcurrentExecutions"]
-        everybody = await self._catalog.everything(context.account, context.region)
-        others = sum(each.reserved_concurrency or 0 for each in everybody if each.name != name)
+        everybody = await self._catalog.usage(context.account, context.region)
+        others = sum(each.reserved or 0 for other, each in everybody.items() if other != name)
 
         def change(function: Function) -> Function:
             if reserved and self._account_concurrency - others - reserved < UNRESERVED_MINIMUM:

@@ -42,11 +42,11 @@ class ProvisionedConcurrencyConfigs:
     ) -> dict[str, Any]:
         found, qualifier = await qualified(self._catalog, context, parameters)
         requested = parameters["ProvisionedConcurrentExecutions"]
-        everybody = await self._catalog.everything(context.account, context.region)
+        everybody = await self._catalog.usage(context.account, context.region)
         taken = sum(
-            each.reserved_concurrency or sum(p.requested for p in each.provisioned.values())
-            for each in everybody
-            if each.name != found.name
+            each.reserved or each.provisioned
+            for name, each in everybody.items()
+            if name != found.name
         )
 
         def change(function: Function) -> Function:

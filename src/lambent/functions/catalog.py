@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 
 from lambent import ids
 from lambent.arn import function_arn
@@ -33,11 +35,34 @@ def update_in_progress(arn: str) -> ResourceConflict:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a function takes of its account's limits: environments and bytes of code."""
+
+    arn: str
+    code_size: int
+    reserved: int | None
+    provisioned: int
+    code_signing_config: str | None
+
+
+def _usage_of(function: Function) -> Usage:
+    return Usage(
+        function.arn,
+        sum(version.configuration.code_size for version in function.every_version()),
+        function.reserved_concurrency,
+        sum(each.requested for each in function.provisioned.values()),
+        function.code_signing_config,
+    )
+
+
 class Catalog:
     """Functions of all accounts and regions."""
 
     def __init__(self, store: Store) -> None:
-        self._functions = Repository(store, PREFIX, Function)
+        self._functions = Repository(store, PREFIX, Function, self._observe)
+        self._usage: dict[tuple[str, str], dict[str, Usage]] = {}
+        self._counted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def get(self, account: str, region: str, name: str) -> Function:
         """The function; raises ResourceNotFound."""
@@ -99,9 +124,35 @@ class Catalog:
         """Functions of an account in a region, by name, after the one named ``after``."""
         return await self._functions.page(_key(account, region, ""), after, limit)
 
-    async def everything(self, account: str = "", region: str = "") -> list[Function]:
-        """All functions there are, or all of an account's region."""
-        return await self._functions.everything(_key(account, region, "") if account else "")
+    def each(self) -> AsyncIterator[Function]:
+        """All functions there are."""
+        return self._functions.each()
+
+    # -- what an account uses -------------------------------------------------------------
+
+    def _observe(self, key: str, function: Function | None) -> None:
+        account, region, name = key.split("/")
+        used = self._usage.setdefault((account, region), {})
+        if function is None:
+            used.pop(name, None)
+        else:
+            used[name] = _usage_of(function)
+
+    def count(self, function: Function) -> None:
+        """Take a function that the last server left into account, unless it changed since."""
+        latest = function.latest
+        used = self._usage.setdefault((latest.account, latest.region), {})
+        used.setdefault(latest.name, _usage_of(function))
+
+    def counted(self) -> None:
+        """Every function has been counted: from here on changes keep the figures right."""
+        if not self._counted.done():
+            self._counted.set_result(None)
+
+    async def usage(self, account: str, region: str) -> dict[str, Usage]:
+        """What each function of an account in a region takes of its limits, by name."""
+        await asyncio.shield(self._counted)
+        return self._usage.get((account, region), {})
 
     def close(self) -> None:
         """Stop watching."""

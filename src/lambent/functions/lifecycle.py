@@ -47,11 +47,13 @@ class Lifecycle:
         # What requests brought while the sweep of the start was still looking.
         self._taken: set[str] | None = set()
         self._warm: Warm | None = None
+        self._provision: Callable[[Function], None] | None = None
         self._retire: Retire | None = None
 
-    def attach(self, warm: Warm, retire: Retire) -> None:
-        """The pool that gets ready for, and lets go of, versions."""
+    def attach(self, warm: Warm, retire: Retire, provision: Callable[[Function], None]) -> None:
+        """The pool that gets ready for, keeps, and lets go of, versions."""
         self._warm = warm
+        self._provision = provision
         self._retire = retire
 
     async def take(self, data: bytes) -> Package:
@@ -166,12 +168,16 @@ class Lifecycle:
         """After a start: finish what was pending, forget code nobody needs any more."""
         known = set(await self._blobs.digests()) | set(self._code.digests())
         needed = await self._layers.digests()
-        for function in await self._catalog.everything():
+        async for function in self._catalog.each():
+            self._catalog.count(function)
             needed |= function.digests()
+            if function.provisioned and self._provision is not None:
+                self._provision(function)
             if function.latest.state == "Pending" or (
                 function.latest.last_update_status == "InProgress"
             ):
                 self.activate(function)
+        self._catalog.counted()
         for digest in known - needed - (self._taken or set()):
             if not digest.startswith("merged-"):
                 await self._blobs.delete(digest)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from collections.abc import AsyncIterator, Callable
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -13,6 +13,7 @@ T = TypeVar("T")
 
 _CACHED = 4096
 _ATTEMPTS = 200
+_PAGE = 100
 
 
 class Taken(Exception):
@@ -30,18 +31,32 @@ class Contended(Exception):
 class Repository(Generic[T]):
     """Frozen dataclasses as JSON documents below a prefix; keys are handed in without it."""
 
-    def __init__(self, store: Store, prefix: str, kind: type[T]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        prefix: str,
+        kind: type[T],
+        observe: Callable[[str, T | None], None] = lambda key, value: None,
+    ) -> None:
+        """observe: told of every committed change, with None where the aggregate is gone."""
         self._store = store
+        self._observe = observe
+        # What is being written here, so that the Store's notice of it need not be read again.
+        self._writing: dict[str, tuple[bytes, T]] = {}
         self._prefix = prefix
         self._decode = msgspec.json.Decoder(kind).decode
         self._cache: dict[str, tuple[int, T]] = {}
         self._stop = store.watch(prefix, self._changed)
 
     def _changed(self, change: Change) -> None:
-        if change.document is None:
-            self._cache.pop(change.key, None)
-        else:
-            self._remember(change.document)
+        key, document = change.key, change.document
+        if document is None:
+            self._cache.pop(key, None)
+            self._observe(key.removeprefix(self._prefix), None)
+            return
+        body, value = self._writing.get(key, (b"", None))
+        known = self._remember(document, value if body is document.body else None)
+        self._observe(key.removeprefix(self._prefix), known[1])
 
     def _remember(self, document: Document, value: T | None = None) -> tuple[int, T]:
         known = self._cache.get(document.key)
@@ -74,9 +89,19 @@ class Repository(Generic[T]):
     async def create(self, key: str, value: T) -> T:
         """Add an aggregate; raises Taken."""
         try:
-            document = await self._store.put(self._prefix + key, encode(value), ABSENT)
+            return await self._put(key, value, ABSENT)
         except Conflict:
             raise Taken(key) from None
+
+    async def _put(self, key: str, value: T, expected: int) -> T:
+        body = msgspec.json.encode(value)
+        mine = (body, value)
+        self._writing[self._prefix + key] = mine
+        try:
+            document = await self._store.put(self._prefix + key, body, expected)
+        finally:
+            if self._writing.get(self._prefix + key) is mine:
+                del self._writing[self._prefix + key]
         return self._remember(document, value)[1]
 
     async def change(
@@ -97,11 +122,9 @@ class Repository(Generic[T]):
             if changed is value:
                 return value
             try:
-                document = await self._store.put(self._prefix + key, encode(changed), revision)
+                return await self._put(key, changed, revision)
             except Conflict:
                 self._cache.pop(self._prefix + key, None)
-                continue
-            return self._remember(document, changed)[1]
         raise Contended(key)
 
     async def delete(self, key: str, check: Callable[[T], None] = lambda value: None) -> T:
@@ -125,24 +148,19 @@ class Repository(Generic[T]):
         return [self._remember(document)[1] for document in documents]
 
     async def everything(self, prefix: str = "") -> list[T]:
-        """All there are below a prefix; for start-up, sweeping and small collections."""
-        found: list[T] = []
+        """All there are below a prefix, for small collections."""
+        return [value async for value in self.each(prefix)]
+
+    async def each(self, prefix: str = "") -> AsyncIterator[T]:
+        """All there are below a prefix, a page at a time, without crowding out the cache."""
         after = ""
-        while documents := await self._store.scan(self._prefix + prefix, after, 500):
-            found.extend(
-                known[1]
-                if (known := self._cache.get(each.key)) and known[0] == each.revision
-                else self._decode(each.body)
-                for each in documents
-            )
+        while documents := await self._store.scan(self._prefix + prefix, after, _PAGE):
+            for document in documents:
+                known = self._cache.get(document.key)
+                fresh = known is not None and known[0] == document.revision
+                yield known[1] if known is not None and fresh else self._decode(document.body)
             after = documents[-1].key
-        return found
 
     def close(self) -> None:
         """Stop watching."""
         self._stop()
-
-
-def encode(value: Any) -> bytes:
-    """An aggregate as it is stored."""
-    return msgspec.json.encode(value)
