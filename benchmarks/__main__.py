@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from benchmarks import control
 from lambent.aws import sigv4
 from tests.conftest import ROLE, RUNTIME, Server, make_zip, start_server
 
@@ -210,7 +211,7 @@ def thousand(table: Table) -> None:
 def main() -> int:
     """Run what is asked for, or everything."""
     parser = argparse.ArgumentParser(prog="scripts/bench")
-    names = ["warm", "cold", "burst", "memory", "thousand"]
+    names = ["warm", "cold", "burst", "memory", "thousand", "control"]
     parser.add_argument("names", nargs="*", metavar="|".join(names))
     chosen = parser.parse_args().names or names
     table = Table()
@@ -225,6 +226,8 @@ def main() -> int:
         memory(table)
     if "thousand" in chosen:
         thousand(table)
+    if "control" in chosen:
+        control.run(table)
     return 1 if table.failed else 0
 
 

@@ -20,6 +20,7 @@ from typing import Protocol
 # A short period keeps a small share responsive: 7 % of 20 ms, not of 100 ms.
 CPU_PERIOD_US = 20_000
 _MOUNTS = "/proc/self/mountinfo"
+_LEAF = "/lambent-server"
 _EFD_FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -381,7 +382,8 @@ def _detect_v2(name: str) -> ControlGroupsV2 | None:
         if kind != "cgroup2":
             continue
         # Root goes to the top, where all controllers are, whatever group it was started in.
-        own = point + _own_paths().get("", "")
+        # One that was started where another has made room for itself is beside it, not inside.
+        own = point + _own_paths().get("", "").removesuffix(_LEAF)
         for parent in dict.fromkeys((point, own) if os.getuid() == 0 else (own,)):
             available = set(_read(parent + "/cgroup.controllers").split())
             if not {"memory", "cpu"} <= available or not os.access(parent, os.W_OK):
@@ -409,7 +411,7 @@ def _enable_controllers(parent: str, root: str, ours: bool) -> None:
     except OSError:
         if not ours:
             raise
-        leaf = parent + "/lambent-server"
+        leaf = parent + _LEAF
         os.makedirs(leaf, exist_ok=True)
         for pid in _read(parent + "/cgroup.procs").split():
             with contextlib.suppress(OSError):
