@@ -11,6 +11,7 @@ from lambent.aws.model import Operation, ServiceModel
 from lambent.aws.router import Router
 from lambent.aws.serialize import WireResponse
 from lambent.errors import (
+    InvalidRequestContent,
     OperationNotOffered,
     SerializationFailed,
     ServiceError,
@@ -34,8 +35,12 @@ class Service(Protocol):
         """An error on this service's wire."""
 
 
-def _not_offered(name: str) -> OperationNotOffered:
-    return OperationNotOffered(f"The operation {name} is not offered by this version of Lambent.")
+def _not_offered(name: str, errors: tuple[str, ...] = ()) -> ServiceError:
+    """An error that the operation's model knows, naming what is missing."""
+    message = f"The operation {name} is not offered by this version of Lambent."
+    if InvalidRequestContent.code in errors and OperationNotOffered.code not in errors:
+        return InvalidRequestContent(message)
+    return OperationNotOffered(message)
 
 
 def _handler(
@@ -48,7 +53,7 @@ def _handler(
         raise ValidationFailed(str(error)) from None
     handler = handlers.get(operation.name)
     if handler is None:
-        raise _not_offered(operation.name)
+        raise _not_offered(operation.name, operation.errors)
     return handler
 
 
