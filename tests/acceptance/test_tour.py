@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import RUNTIME, Server
+from tests.conftest import ROLE, RUNTIME, Server, make_zip
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -138,3 +138,20 @@ def test_running_without_isolation_is_asked_for_and_announced(
     (tmp_path / "app.py").write_text("def handler(e, c): return e")
     assert lambent(server, "deploy", str(tmp_path), "--name", "p").returncode == 0
     assert json.loads(lambent(server, "invoke", "p", "[1]").stdout) == [1]
+
+
+def test_the_aws_cli_waits_as_it_waits_for_aws(server: Server) -> None:
+    client = server.client()
+    client.create_function(
+        FunctionName="waited", Runtime=RUNTIME, Handler="app.handler", Role=ROLE,
+        Code={"ZipFile": make_zip({"app.py": "def handler(e, c): return e"})}, Publish=True,
+    )  # fmt: skip
+    waits = [
+        "function-exists", "function-active", "function-active-v2", "function-updated",
+        "function-updated-v2", "published-version-active --qualifier 1",
+    ]  # fmt: skip
+    for wait in waits:
+        command = ["aws", "lambda", "wait", *wait.split(), "--function-name", "waited"]
+        done = lambent(server, *command)
+        assert done.returncode == 0, (wait, done.stderr)
+    client.delete_function(FunctionName="waited")

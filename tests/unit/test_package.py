@@ -150,3 +150,29 @@ def test_concurrent_requests_unpack_once(tmp_path: Path) -> None:
         assert cache.digests() == []
 
     asyncio.run(scenario())
+
+
+def test_trees_are_laid_over_one_another(tmp_path: Path) -> None:
+    for name, files in {
+        "lower": {"a/one": "lower", "a/two": "lower", "b": "a file", "c/x": "in a folder"},
+        "upper": {"a/one": "upper", "b/y": "now a folder", "c": "now a file"},
+    }.items():
+        for path, text in files.items():
+            file = tmp_path / name / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+    (tmp_path / "lower/link").symlink_to("a/one")
+    (tmp_path / "upper/a/two").symlink_to("one")
+    target = tmp_path / "merged"
+    package.merge([tmp_path / "lower", tmp_path / "upper"], target)
+    assert (target / "a/one").read_text() == "upper"
+    assert (target / "a/two").readlink() == Path("one")
+    assert (target / "b/y").read_text() == "now a folder"
+    assert (target / "c").read_text() == "now a file"
+    assert (target / "link").readlink() == Path("a/one")
+    # The trees themselves are as they were, and nothing was copied.
+    assert (tmp_path / "lower/a/one").read_text() == "lower"
+    assert (target / "a/one").stat().st_ino == (tmp_path / "upper/a/one").stat().st_ino
+    package.merge([tmp_path / "upper"], target)  # somebody was first
+    assert (target / "link").is_symlink()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["lower", "merged", "upper"]

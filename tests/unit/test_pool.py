@@ -143,3 +143,61 @@ def test_a_failed_initialisation_is_repeated_once() -> None:
         await world.pool.close()
 
     asyncio.run(scenario())
+
+
+async def settled(world: World) -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def test_provisioned_environments_are_started_ahead_and_kept() -> None:
+    async def scenario() -> None:
+        world = World()
+        world.pool.provision(version("f"), 3)
+        await settled(world)
+        assert world.pool.provisioned(version("f")) == (3, 3)
+        lease = await world.pool.acquire(version("f"), "1")
+        assert world.started == ["f"] * 3 and world.pool.provisioned(version("f")) == (3, 2)
+        world.pool.release(lease.environment)
+        world.clock.advance(1000)
+        world.pool.reap()
+        assert world.pool.provisioned(version("f")) == (3, 3)
+        # One that ends by itself is replaced.
+        lease.environment.stop()
+        world.pool.reap()
+        await settled(world)
+        assert world.pool.provisioned(version("f")) == (3, 3) and len(world.started) == 4
+        world.pool.provision(version("f"), 1)
+        world.clock.advance(1000)
+        world.pool.reap()
+        assert world.pool.provisioned(version("f")) == (1, 1)
+        await world.pool.close()
+
+    asyncio.run(scenario())
+
+
+def test_others_do_not_take_the_place_of_what_is_provisioned() -> None:
+    async def scenario() -> None:
+        world = World(environments=2)
+        world.pool.provision(version("kept"), 2)
+        await settled(world)
+        with pytest.raises(TooManyRequests):
+            await world.pool.acquire(version("other"), "1")
+        assert world.pool.provisioned(version("kept")) == (2, 2)
+        await world.pool.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_provisioned_version_that_cannot_start_is_tried_again_later_only() -> None:
+    async def scenario() -> None:
+        world = World(fail=2)
+        world.pool.provision(version("f"), 1)
+        await settled(world)
+        assert world.pool.provisioned(version("f")) == (0, 0) and len(world.started) == 2
+        world.pool.reap()
+        await settled(world)
+        assert world.pool.provisioned(version("f")) == (1, 1)
+        await world.pool.close()
+
+    asyncio.run(scenario())

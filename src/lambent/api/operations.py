@@ -11,6 +11,25 @@ import re
 from lambent.api.context import Handler
 from lambent.aws import model
 
+# What of an operation that has a handler is not there yet.
+PARTLY = {
+    "CreateEventSourceMapping": "configuration only: nothing is polled yet",
+    "CreateFunction": "no container images, capacity providers, durable or GPU configuration; "
+    "VpcConfig, FileSystemConfigs, KMSKeyArn, SnapStart, TracingConfig, TenancyConfig, "
+    "DeadLetterConfig and JSON logging are kept and shown only",
+    "CreateFunctionUrlConfig": "configuration only: the URL is not served yet",
+    "Invoke": "RequestResponse and DryRun, not Event; no tenants",
+    "PublishLayerVersion": "signatures of code are not checked",
+    "PublishVersion": "not to $LATEST.PUBLISHED",
+    "PutFunctionCodeSigningConfig": "configuration only: signatures of code are not checked",
+    "PutFunctionConcurrency": "configuration only: the account's limit is enforced, not yet this",
+    "PutFunctionEventInvokeConfig": "configuration only: nothing is invoked asynchronously yet",
+    "PutFunctionRecursionConfig": "configuration only",
+    "PutRuntimeManagementConfig": "configuration only: runtimes change with the host's",
+    "UpdateEventSourceMapping": "as CreateEventSourceMapping",
+    "UpdateFunctionCode": "no container images",
+    "UpdateFunctionConfiguration": "as CreateFunction",
+}
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -30,3 +49,19 @@ def handlers(*resources: object) -> dict[str, Handler]:
         if owners:
             found[operation] = getattr(owners[0], name)
     return found
+
+
+def table(answered: set[str]) -> str:
+    """The reference page: every operation of the model, and what there is of it."""
+    lines = [
+        "# Operations of the Lambda API",
+        "",
+        "Written by `python -m tools.operations_table` from the handlers; a test holds it to them.",
+        "",
+        "| operation | offered | what is missing |",
+        "|---|---|---|",
+    ]
+    for name in sorted(model.load("lambda").operations):
+        offered = "no" if name not in answered else "partly" if name in PARTLY else "yes"
+        lines.append(f"| {name} | {offered} | {PARTLY.get(name, '')} |")
+    return "\n".join(lines) + "\n"

@@ -28,7 +28,7 @@ def after(parameters: dict[str, Any]) -> str:
     if not marker:
         return ""
     try:
-        return base64.urlsafe_b64decode(marker.encode()).decode()
+        return base64.b64decode(marker, altchars=b"-_", validate=True).decode()
     except ValueError:
         raise InvalidParameterValue("Invalid Marker") from None
 
