@@ -254,6 +254,38 @@ def test_wrong_layers_are_refused(
     assert told[0] == code and message in told[1]
 
 
+def test_functions_with_the_same_layers_share_one_copy(functions: Functions) -> None:
+    client = functions.client
+    content = {"ZipFile": make_zip({"python/common.py": "HERE = __file__", "data": "x" * 5000})}
+    arns = [
+        client.publish_layer_version(LayerName=name, Content=content)["LayerVersionArn"]
+        for name in ("common", "spare")
+    ]
+    code = functions.server.data / "code"
+    before = set(code.iterdir())
+    source = "import common\ndef handler(event, context): return common.HERE"
+    names = [functions.create(source, Layers=arns) for _ in range(50)]
+    for name in names[:3]:
+        assert functions.invoke(name).payload == "/opt/python/common.py"
+    # The code of all fifty, the two layers' archive unpacked, and the one tree they make at /opt.
+    added = {path.name[:7] for path in set(code.iterdir()) - before}
+    assert len(set(code.iterdir()) - before) <= 3 and "merged-" in added
+
+
+def test_code_and_layers_together_have_a_limit(servers: Callable[..., Server]) -> None:
+    functions = Functions(servers("--unzipped-bytes", "30000"), "sized")
+    client = functions.client
+    content = {"ZipFile": make_zip({"data": "x" * 20_000})}
+    arn = client.publish_layer_version(LayerName="large", Content=content)["LayerVersionArn"]
+    name = functions.create({"app.py": ECHO, "data": "x" * 12_000})
+    told = refused(client.update_function_configuration, FunctionName=name, Layers=[arn])
+    assert told[0] == "InvalidParameterValueException"
+    assert "exceeds the maximum allowed size of 30000 bytes. The actual size is 32" in told[1]
+    client.update_function_code(FunctionName=name, ZipFile=make_zip({"app.py": ECHO}))
+    functions.settle(name)
+    client.update_function_configuration(FunctionName=name, Layers=[arn])
+
+
 def test_a_layer_is_shared_by_its_policy_alone(servers: Callable[..., Server]) -> None:
     server = servers("--authentication", "any")
     owner, other = (account(server, number) for number in ("111111111111", "222222222222"))
