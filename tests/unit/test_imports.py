@@ -51,7 +51,12 @@ PURE = {"aws", "http"}
 DRIVERS = {
     "sqlite3": {"store/sqlite.py"},
     "httptools": {"http/connection.py"},
-    "msgspec": {"aws/jsontext.py", "functions/repository.py", "functions/types.py"},
+    "msgspec": {
+        "aws/jsontext.py",
+        "functions/repository.py",
+        "functions/types.py",
+        "observe/logs.py",
+    },
     "uvloop": {"cli/serve.py"},
     "boto3": set(),
     "botocore": set(),

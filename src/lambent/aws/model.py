@@ -50,7 +50,8 @@ class Member:
 class Travellers:
     """An input's or output's members by the way they travel: (name, name on the wire, shape)."""
 
-    def __init__(self, shape: Shape | None) -> None:
+    def __init__(self, shape: Shape | None, lower: bool = False) -> None:
+        """lower: names of headers as they are looked up, in lower case."""
         self.uri: list[tuple[str, str, Shape]] = []
         self.query: list[tuple[str, str, Shape]] = []
         self.headers: list[tuple[str, str, Shape]] = []
@@ -65,7 +66,8 @@ class Travellers:
             elif member.location == "querystring":
                 self.query.append((name, member.wire_name, member.shape))
             elif member.location == "header":
-                self.headers.append((name, member.wire_name, member.shape))
+                wire_name = member.wire_name.lower() if lower else member.wire_name
+                self.headers.append((name, wire_name, member.shape))
             elif member.location == "statusCode":
                 self.status = name
             elif not member.location:
@@ -163,7 +165,7 @@ def _operation(name: str, raw: dict[str, Any], shapes: dict[str, Shape]) -> Oper
         input=taken,
         output=given,
         errors=tuple(error["shape"] for error in raw.get("errors", ())),
-        takes=Travellers(taken),
+        takes=Travellers(taken, lower=True),
         gives=Travellers(given),
     )
 

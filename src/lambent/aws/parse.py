@@ -48,7 +48,7 @@ def parse_rest(
     for name, wire_name, shape in takes.uri:
         parameters[name] = _text(shape, labels[wire_name], "querystring")
     for name, wire_name, shape in takes.headers:
-        value = headers.get(wire_name.lower())
+        value = headers.get(wire_name)
         if value is not None:
             parameters[name] = _text(shape, value, "header")
     if query:

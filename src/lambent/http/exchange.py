@@ -15,6 +15,7 @@ HeaderList = Iterable[tuple[str, str]]
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 STATUS_LINES = {status: f"HTTP/1.1 {status} {reason}\r\n" for status, reason in _REASONS.items()}
+_LINE = ": ".join
 # Bytes of a body kept here before the client is made to wait.
 HIGH_WATER = 256 * 1024
 
@@ -228,15 +229,16 @@ class Exchange:
 
     def _head(self, status: int, headers: HeaderList, length: int | None) -> bytes:
         """The status line and the headers, to the empty line; no value can add a line."""
-        lines = [f"{name}: {value}\n" for name, value in headers]
+        pairs = list(headers)
         if length is not None:
-            lines.append(f"Content-Length: {length}\n")
+            pairs.append(("Content-Length", str(length)))
         if self._connection.draining or not self.keep_alive or not self._complete:
             self.keep_alive = False
-            lines.append("Connection: close\n")
-        text = "".join(lines)
-        if "\r" in text or text.count("\n") > len(lines):
-            text = "".join([_clean(line[:-1]) + "\n" for line in lines])
+            pairs.append(("Connection", "close"))
+        lines = "\r\n".join(map(_LINE, pairs))
+        ends = len(pairs) - 1
+        if pairs and (lines.count("\r") != ends or lines.count("\n") != ends):
+            lines = "\r\n".join([_clean(_LINE(pair)) for pair in pairs])
         first = STATUS_LINES.get(status) or f"HTTP/1.1 {status} Unknown\r\n"
-        text = text.replace("\n", "\r\n")
-        return f"{first}{text}\r\n".encode("latin-1", "replace")
+        end = "\r\n\r\n" if pairs else "\r\n"
+        return f"{first}{lines}{end}".encode("latin-1", "replace")

@@ -17,15 +17,22 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from json.encoder import encode_basestring
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+import msgspec
+
 _log = logging.getLogger(__name__)
+
+Line = tuple[int, str, str]
+"""When (ms since the epoch), from which stream, what."""
+_encode_lines = msgspec.json.Encoder().encode_lines
 
 FLUSH_SECONDS = 0.1
 SEGMENTS = 8
 _PENDING_BYTES = 32 * 1024 * 1024
+# What a line in memory takes beside its message, roughly.
+_LINE_BYTES = 100
 _SEGMENT = re.compile(r"(\d{10})\.log")
 
 
@@ -67,10 +74,10 @@ class _Group:
 
     def __init__(self, folder: Path, maximum: int) -> None:
         self.folder = folder
-        self.pending: list[str] = []
+        self.pending: list[Line] = []
         self._segment_bytes = max(4096, maximum // SEGMENTS)
 
-    def write(self, lines: list[str]) -> None:
+    def write(self, lines: list[Line]) -> None:
         """Append lines; runs in a thread."""
         self.folder.mkdir(parents=True, exist_ok=True)
         numbers = segments(self.folder)
@@ -81,7 +88,7 @@ class _Group:
             path = self.folder / f"{number:010d}.log"
             for old in numbers[: max(0, len(numbers) - SEGMENTS + 1)]:
                 (self.folder / f"{old:010d}.log").unlink(missing_ok=True)
-        data = "".join(lines).encode("utf-8", "backslashreplace")
+        data = _encoded(lines)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             before = os.fstat(descriptor).st_size
@@ -96,6 +103,14 @@ class _Group:
                 raise
         finally:
             os.close(descriptor)
+
+
+def _encoded(lines: list[Line]) -> bytes:
+    try:
+        return _encode_lines(lines)
+    except UnicodeEncodeError:  # half of a surrogate pair has no encoding
+        plain = [(when, stream, ascii(message)[1:-1]) for when, stream, message in lines]
+        return _encode_lines(plain)
 
 
 def segments(folder: Path) -> list[int]:
@@ -129,7 +144,6 @@ class LogStore:
     ) -> Callable[[int, list[str]], None]:
         """How one stream takes lines: (ms, messages); on disk within FLUSH_SECONDS."""
         key = (account, region, group)
-        label = encode_basestring(stream)
         loop = asyncio.get_running_loop()
 
         def append(timestamp: int, messages: list[str]) -> None:
@@ -140,9 +154,8 @@ class LogStore:
                 self.dropped += len(messages)
                 return
             for message in messages:
-                line = f"[{timestamp},{label},{encode_basestring(message)}]\n"
-                self._pending_bytes += len(line)
-                entry.pending.append(line)
+                self._pending_bytes += len(message) + _LINE_BYTES
+                entry.pending.append((timestamp, stream, message))
             self._dirty[key] = entry
             if self._flusher is None and self._flushing is None:
                 self._flusher = loop.call_later(FLUSH_SECONDS, self._start_flush)
@@ -169,7 +182,7 @@ class LogStore:
                 loop = asyncio.get_running_loop()
                 self._flusher = loop.call_later(FLUSH_SECONDS, self._start_flush)
 
-    def _write(self, batches: list[tuple[_Group, list[str]]]) -> None:
+    def _write(self, batches: list[tuple[_Group, list[Line]]]) -> None:
         for entry, lines in batches:
             try:
                 entry.write(lines)

@@ -185,7 +185,8 @@ class ExecutionEnvironment:
         """
         if self.state is not State.IDLE:
             raise IllegalTransition(self.state)
-        self._settle()
+        if self._open_log is not None:
+            self._settle()
         self.state = State.RUNNING
         turn: asyncio.Future[Result] = self._loop.create_future()
         self._turn = turn
