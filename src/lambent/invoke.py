@@ -73,7 +73,7 @@ class Invoker:
         version = self._catalog.known(account, region, name, qualifier)
         if version is None:
             version = await self._catalog.resolve(account, region, name, qualifier)
-        self._concurrency.admit(account, region)
+        admitted = self._concurrency.admit(account, region)
         try:
             request_id = ids.uuid()
             invocation = Invocation(
@@ -87,4 +87,4 @@ class Invoker:
             )
             return request_id, await self._router.dispatch(invocation)
         finally:
-            self._concurrency.leave(account, region)
+            self._concurrency.leave(admitted)

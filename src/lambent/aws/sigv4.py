@@ -278,7 +278,7 @@ def string_to_sign(
     scope: Scope,
 ) -> str:
     """What the signature is computed over; raises KeyError where a signed header is absent."""
-    lines = "\n".join([f"{name}:{headers[name]}" for name in names])
+    lines = "\n".join([name + ":" + headers[name] for name in names])
     if "  " in lines or ": " in lines or " \n" in lines or lines.endswith(" "):
         lines = "\n".join([f"{name}:{_folded(headers[name])}" for name in names])
     canonical = (

@@ -70,7 +70,7 @@ class Edge:
                 )
                 self._send(exchange, self._service("lambda").refuse(error))
                 return
-            query = parse_query(exchange.query)
+            query = parse_query(exchange.query) if exchange.query else {}
             try:
                 principal = self._authenticator.authenticate(
                     exchange.method, path, exchange.query, query, exchange.headers, body

@@ -12,17 +12,17 @@ class Concurrency:
         self._limit = limit
         self._running: dict[tuple[str, str], int] = {}
 
-    def admit(self, account: str, region: str) -> None:
-        """Count one more; raises TooManyRequests at the limit."""
+    def admit(self, account: str, region: str) -> tuple[str, str]:
+        """Count one more, to be left with what is returned; raises TooManyRequests at the limit."""
         key = (account, region)
         running = self._running.get(key, 0)
         if running >= self._limit:
             raise TooManyRequests(Reason="ConcurrentInvocationLimitExceeded", retryAfterSeconds=1)
         self._running[key] = running + 1
+        return key
 
-    def leave(self, account: str, region: str) -> None:
+    def leave(self, key: tuple[str, str]) -> None:
         """Count one less."""
-        key = (account, region)
         running = self._running[key] - 1
         if running:
             self._running[key] = running
