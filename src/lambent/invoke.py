@@ -52,7 +52,7 @@ class Invoker:
         self, account: str, region: str, name: str, qualifier: str | None
     ) -> FunctionVersion:
         """The version a request means; raises ResourceNotFound."""
-        return await self._catalog.resolve(account, region, name, qualifier)
+        return (await self._catalog.resolve(account, region, name, qualifier))[0]
 
     async def invoke(
         self,
@@ -70,10 +70,12 @@ class Invoker:
 
         payload is JSON text; client_context is decoded JSON text.
         """
-        version = self._catalog.known(account, region, name, qualifier)
-        if version is None:
-            version = await self._catalog.resolve(account, region, name, qualifier)
-        admitted = self._concurrency.admit(account, region)
+        target = self._catalog.known(account, region, name, qualifier)
+        if target is None:
+            target = await self._catalog.resolve(account, region, name, qualifier)
+        version, reserved = target
+        others = self._catalog.reserved(account, region)
+        admitted = self._concurrency.admit(account, region, name, reserved, others)
         try:
             request_id = ids.uuid()
             invocation = Invocation(

@@ -135,6 +135,11 @@ def code(error: Any) -> str:
             "S3 Error Code: NoSuchBucket",
         ),
         (
+            {"Code": {"S3Bucket": "bucket", "S3Key": "key", "S3ObjectStorageMode": "REFERENCE"}},
+            "InvalidParameterValueException",
+            "S3ObjectStorageMode REFERENCE is not offered",
+        ),
+        (
             {"Environment": {"Variables": {"AWS_REGION": "x"}}},
             "InvalidParameterValueException",
             "Reserved keys used in this request: AWS_REGION",
@@ -147,7 +152,7 @@ def code(error: Any) -> str:
         ({"FunctionName": "x" * 65}, "InvalidParameterValueException", "at most 64"),
         ({"Architectures": ["arm64", "x86_64"]}, "ValidationException", "architectures"),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_a_wrong_create_is_refused_in_awss_words(
     server: Server, options: dict[str, Any], expected: str, message: str

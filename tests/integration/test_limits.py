@@ -15,24 +15,47 @@ from tests.conftest import Functions, Server
 SLEEPY = "import time\ndef handler(e, c):\n    time.sleep(e.get('s', 0))\n    return 'ok'\n"
 
 
+def at_once(functions: Functions, names: list[str]) -> list[Any]:
+    """Invoke these at the same time; each one's payload, or the response that refused it."""
+    # Made here: several threads that make it at once get different classes.
+    throttled = functions.client.exceptions.TooManyRequestsException
+
+    def call(name: str) -> Any:
+        try:
+            return functions.invoke(name, {"s": 1.5}).payload
+        except throttled as error:
+            return error.response
+
+    with ThreadPoolExecutor(len(names)) as threads:
+        return list(threads.map(call, names))
+
+
 def test_the_account_limit_is_exact(servers: Callable[..., Server]) -> None:
     functions = Functions(servers("--account-concurrency", "3"), "f")
     name = functions.create(SLEEPY, Timeout=30)
-
-    def call(_: int) -> Any:
-        try:
-            return functions.invoke(name, {"s": 1.5}).payload
-        except functions.client.exceptions.TooManyRequestsException as error:
-            return error.response
-
-    with ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(call, range(8)))
+    answers = at_once(functions, [name] * 8)
     refused = [answer for answer in answers if answer != "ok"]
     assert len(refused) == 5
     assert refused[0]["Reason"] == "ConcurrentInvocationLimitExceeded"
     assert refused[0]["Error"]["Message"] == "Rate Exceeded."
     assert refused[0]["ResponseMetadata"]["HTTPStatusCode"] == 429
     assert functions.invoke(name).payload == "ok"
+
+
+def test_reserved_concurrency_is_a_ceiling_and_a_floor(servers: Callable[..., Server]) -> None:
+    functions = Functions(servers("--account-concurrency", "105"), "f")
+    name, other, none = (functions.create(SLEEPY, Timeout=30) for _ in range(3))
+    client = functions.client
+    client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=2)
+    client.put_function_concurrency(FunctionName=none, ReservedConcurrentExecutions=0)
+    answers = at_once(functions, [name] * 5 + [other] * 4 + [none])
+    assert answers.count("ok") == 6 and answers[5:9] == ["ok"] * 4
+    refused = [answer for answer in answers if answer != "ok"]
+    assert {answer["Reason"] for answer in refused} == {
+        "ReservedFunctionConcurrentInvocationLimitExceeded"
+    }
+    client.delete_function_concurrency(FunctionName=none)
+    assert functions.invoke(none).payload == "ok"
 
 
 def test_the_longest_idle_environment_makes_room(servers: Callable[..., Server]) -> None:

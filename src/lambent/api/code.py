@@ -22,6 +22,10 @@ class CodeTaker:
         """The package of a Code or Content structure; raises InvalidParameterValue."""
         if "ImageUri" in code:
             raise OperationNotOffered("ImageUri is not offered by this version of Lambent.")
+        if code.get("S3ObjectStorageMode", "COPY") != "COPY":
+            raise OperationNotOffered(
+                "S3ObjectStorageMode REFERENCE is not offered by this version of Lambent."
+            )
         data = code.get("ZipFile")
         bucket, key = code.get("S3Bucket"), code.get("S3Key")
         if data is not None and (bucket or key):

@@ -71,6 +71,7 @@ class Functions:
                     "deployment packages."
                 )
         changes = await self._changes(context, parameters)
+        changes["source_kms_key_arn"] = parameters["Code"].get("SourceKMSKeyArn")
         tags = check_tags(parameters.get("Tags", {}))
         signing = parameters.get("CodeSigningConfigArn")
         if signing is not None:
@@ -109,7 +110,11 @@ class Functions:
         location = self._lifecycle.location(context.endpoint, context.region, digest)
         result: dict[str, Any] = {
             "Configuration": _with_sha(version, qualifier),
-            "Code": {"RepositoryType": "S3", "Location": location},
+            "Code": {
+                "RepositoryType": "S3",
+                "Location": location,
+                "SourceKMSKeyArn": version.configuration.source_kms_key_arn,
+            },
         }
         if function.tags:
             result["Tags"] = function.tags
@@ -175,6 +180,7 @@ class Functions:
         changes = await self._changes(context, wanted)
         code = await self._code.take(parameters)
         changes |= _code_fields(code)
+        changes["source_kms_key_arn"] = parameters.get("SourceKMSKeyArn")
         if parameters.get("DryRun"):
             latest = function.latest
             changed = replace(latest, configuration=replace(latest.configuration, **changes))

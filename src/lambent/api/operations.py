@@ -22,7 +22,6 @@ PARTLY = {
     "PublishLayerVersion": "signatures of code are not checked",
     "PublishVersion": "not to $LATEST.PUBLISHED",
     "PutFunctionCodeSigningConfig": "configuration only: signatures of code are not checked",
-    "PutFunctionConcurrency": "configuration only: the account's limit is enforced, not yet this",
     "PutFunctionEventInvokeConfig": "configuration only: nothing is invoked asynchronously yet",
     "PutFunctionRecursionConfig": "configuration only",
     "PutRuntimeManagementConfig": "configuration only: runtimes change with the host's",

@@ -35,6 +35,10 @@ def update_in_progress(arn: str) -> ResourceConflict:
     )
 
 
+Target = tuple[FunctionVersion, int | None]
+"""A version to run, and its function's reserved concurrency if it has one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What a function takes of its account's limits: environments and bytes of code."""
@@ -62,6 +66,7 @@ class Catalog:
     def __init__(self, store: Store) -> None:
         self._functions = Repository(store, PREFIX, Function, self._observe)
         self._usage: dict[tuple[str, str], dict[str, Usage]] = {}
+        self._reserved: dict[tuple[str, str], int] = {}
         self._counted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def get(self, account: str, region: str, name: str) -> Function:
@@ -71,17 +76,20 @@ class Catalog:
         except Missing:
             raise not_found(account, region, name) from None
 
-    def known(
-        self, account: str, region: str, name: str, qualifier: str | None
-    ) -> FunctionVersion | None:
-        """The version to run for a name and a qualifier, if the Store need not be asked."""
+    def known(self, account: str, region: str, name: str, qualifier: str | None) -> Target | None:
+        """What to run for a name and a qualifier, if the Store need not be asked."""
         function = self._functions.known(_key(account, region, name))
-        return _route(function, qualifier) if function is not None else None
+        version = _route(function, qualifier) if function is not None else None
+        if function is None or version is None:
+            return None
+        return version, function.reserved_concurrency
 
-    async def resolve(
-        self, account: str, region: str, name: str, qualifier: str | None
-    ) -> FunctionVersion:
-        """The version to run for a name and a qualifier; raises ResourceNotFound."""
+    def reserved(self, account: str, region: str) -> int:
+        """The concurrency that functions of an account in a region have reserved, in sum."""
+        return self._reserved.get((account, region), 0)
+
+    async def resolve(self, account: str, region: str, name: str, qualifier: str | None) -> Target:
+        """What to run for a name and a qualifier; raises ResourceNotFound."""
         try:
             function = await self.get(account, region, name)
         except ResourceNotFound:
@@ -89,7 +97,7 @@ class Catalog:
         version = _route(function, qualifier)
         if version is None:
             raise not_found(account, region, name, qualifier)
-        return version
+        return version, function.reserved_concurrency
 
     async def create(self, function: Function) -> Function:
         """Add a function; raises ResourceConflict if its name is taken."""
@@ -132,17 +140,24 @@ class Catalog:
 
     def _observe(self, key: str, function: Function | None) -> None:
         account, region, name = key.split("/")
-        used = self._usage.setdefault((account, region), {})
-        if function is None:
-            used.pop(name, None)
-        else:
+        self._count((account, region), name, function)
+
+    def _count(self, owner: tuple[str, str], name: str, function: Function | None) -> None:
+        used = self._usage.setdefault(owner, {})
+        before = used.pop(name, None)
+        change = -(before.reserved or 0) if before is not None else 0
+        if function is not None:
             used[name] = _usage_of(function)
+            change += function.reserved_concurrency or 0
+        if change:
+            self._reserved[owner] = self._reserved.get(owner, 0) + change
 
     def count(self, function: Function) -> None:
         """Take a function that the last server left into account, unless it changed since."""
         latest = function.latest
-        used = self._usage.setdefault((latest.account, latest.region), {})
-        used.setdefault(latest.name, _usage_of(function))
+        owner = (latest.account, latest.region)
+        if latest.name not in self._usage.get(owner, {}):
+            self._count(owner, latest.name, function)
 
     def counted(self) -> None:
         """Every function has been counted: from here on changes keep the figures right."""

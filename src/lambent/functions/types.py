@@ -52,6 +52,7 @@ class Configuration:
     layers: tuple[LayerUse, ...] = ()
     dead_letter_target: str | None = None
     kms_key_arn: str | None = None
+    source_kms_key_arn: str | None = None
     log_format: str = "Text"
     log_group: str | None = None
     application_log_level: str | None = None
