@@ -5,7 +5,7 @@ from __future__ import annotations
 from lambent.errors import TooManyRequests
 
 Admission = tuple[str, str, str]
-"""What an invocation counts against: account, region, and its function if that has reserved some."""
+"""What an invocation counts against: account, region, and its function if that reserved some."""
 
 
 class Concurrency:
