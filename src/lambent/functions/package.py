@@ -162,18 +162,9 @@ def merge(trees: list[Path], target: Path) -> None:
     Files are hard links, so fifty functions with the same layers share one copy of each; the
     folder appears whole or not at all.
     """
-    work = Path(tempfile.mkdtemp(dir=target.parent, prefix=".unpacking-"))
-    try:
+    with _whole(target) as work:
         for tree in trees:
             _overlay(tree, work)
-        work.chmod(0o755)
-        try:
-            work.rename(target)
-        except OSError:
-            if not target.exists():
-                raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _overlay(tree: Path, target: Path) -> None:
@@ -201,12 +192,18 @@ def unpack(source: IO[bytes], target: Path, limit: int) -> None:
 
     The folder appears whole or not at all.
     """
+    with _whole(target) as work, _opened(source) as archive:
+        _check(archive, limit)
+        _extract(archive, work, limit)
+
+
+@contextlib.contextmanager
+def _whole(target: Path) -> Iterator[Path]:
+    """A folder to fill that becomes the target in the end; one that somebody made first stays."""
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(dir=target.parent, prefix=".unpacking-"))
     try:
-        with _opened(source) as archive:
-            _check(archive, limit)
-            _extract(archive, work, limit)
+        yield work
         work.chmod(0o755)
         try:
             work.rename(target)
