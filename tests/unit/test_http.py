@@ -101,6 +101,32 @@ def test_pipelined_requests_are_answered_in_order() -> None:
     run(scenario)
 
 
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        (b"", b"\r\n" * 512),
+        (b"GET /", b"a" * 1024),
+        (b"GET / HTTP/1.1\r\nA: ", b"a" * 1024),
+        (b"GET / HTTP/1.1\r\n", b"a: b\r\n" * 171),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1", b";a=b" * 256),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: ", b"a" * 1024),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"a: b\r\n" * 171),
+    ],
+    ids=["blank", "target", "value", "headers", "extension", "trailer", "trailers"],
+)
+def test_what_never_ends_is_cut_off(begin: bytes, more: bytes) -> None:
+    async def scenario() -> None:
+        wire = Wire(lambda exchange: None, header_bytes=4096, target_bytes=1024)
+        wire.send(begin)
+        for _ in range(20):
+            wire.send(more)
+            if wire.transport.closed:
+                return
+        pytest.fail("20 KB taken without an end")
+
+    run(scenario)
+
+
 def test_an_answer_given_at_once_keeps_the_connection_if_no_body_is_due() -> None:
     async def scenario() -> None:
         wire = Wire(lambda exchange: exchange.respond(200))

@@ -76,9 +76,12 @@ class Connection(asyncio.Protocol):
         self._began = 0.0
         self._target = b""
         self._raw_headers: list[tuple[bytes, bytes]] = []
-        # Bytes of the chunk being parsed, and of earlier chunks of an unfinished head.
+        # Bytes of the chunk being parsed, and of all chunks since the one the message began in.
         self._chunk_bytes = 0
-        self._head_bytes = 0
+        self._message_bytes = 0
+        # Bytes since the last that were of use: an endless header, trailer or chunk extension.
+        self._stalled_bytes = 0
+        self._progress = False
         self._in_head = False
         self._discarded = 0
         self.closed = False
@@ -119,6 +122,7 @@ class Connection(asyncio.Protocol):
                 return
         self._waiting_since = self._server.now()
         self._chunk_bytes = len(data)
+        self._progress = False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -132,9 +136,12 @@ class Connection(asyncio.Protocol):
                 self._reject(500)
         except httptools.HttpParserError:
             self._reject(400)
-        if self._in_head:
-            self._head_bytes += self._chunk_bytes
-            if self._head_bytes > self._limits.header_bytes + self._limits.target_bytes:
+        self._message_bytes += len(data)
+        if self._progress:
+            self._stalled_bytes = 0
+        else:
+            self._stalled_bytes += len(data)
+            if self._stalled_bytes > self._limits.header_bytes + self._limits.target_bytes:
                 self._reject(431)
 
     def eof_received(self) -> None:
@@ -150,7 +157,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._target = b""
-        self._head_bytes = 0
+        self._message_bytes = 0
         self._in_head = True
         self._began = self._waiting_since
 
@@ -167,7 +174,7 @@ class Connection(asyncio.Protocol):
         raw, self._raw_headers = self._raw_headers, []
         limits = self._limits
         if len(raw) > limits.header_count or (
-            self._head_bytes + self._chunk_bytes > limits.header_bytes
+            self._message_bytes + self._chunk_bytes > limits.header_bytes
             and sum([len(name) + len(value) for name, value in raw]) > limits.header_bytes
         ):
             raise _Refused(431)
@@ -176,6 +183,7 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._progress = True
         headers = self._headers()
         if "content-length" in headers and not headers["content-length"].isdecimal():
             raise _Refused(400)
@@ -196,10 +204,12 @@ class Connection(asyncio.Protocol):
                 self.pause_reading()
 
     def on_body(self, body: bytes) -> None:
+        self._progress = True
         if self._receiving is not None:
             self._receiving.feed(body)
 
     def on_message_complete(self) -> None:
+        self._progress = True
         exchange = self._receiving
         self._receiving = None
         if exchange is not None:
