@@ -54,6 +54,8 @@ def test_the_tour_works_as_written(server: Server, tmp_path: Path) -> None:
     assert '{"sum": 42, "connections": 1}' in done.stdout
     assert '{"sum": 3, "connections": 1}' in done.stdout
     assert '{"sum": 2, "connections": 1}' in done.stdout
+    assert '{"sum": 8, "connections": 1}' in done.stdout
+    assert '{"price": 120.0}' in done.stdout
     assert "adding for adder" in done.stdout
     assert "Init Duration" in done.stderr
     assert (tmp_path / "output.txt").read_text() == '{"sum": 42, "connections": 1}'
