@@ -13,6 +13,7 @@ from lambent.aws import model
 
 # What of an operation that has a handler is not there yet.
 PARTLY = {
+    "AddPermission": "the statement is kept; nobody but the account itself can call yet",
     "CreateEventSourceMapping": "configuration only: nothing is polled yet",
     "CreateFunction": "no container images, capacity providers, durable or GPU configuration; "
     "VpcConfig, FileSystemConfigs, KMSKeyArn, SnapStart, TracingConfig, TenancyConfig, "
@@ -24,6 +25,7 @@ PARTLY = {
     "PutFunctionCodeSigningConfig": "configuration only: signatures of code are not checked",
     "PutFunctionEventInvokeConfig": "configuration only: nothing is invoked asynchronously yet",
     "PutFunctionRecursionConfig": "configuration only",
+    "PutResourcePolicy": "as AddPermission",
     "PutRuntimeManagementConfig": "configuration only: runtimes change with the host's",
     "UpdateEventSourceMapping": "as CreateEventSourceMapping",
     "UpdateFunctionCode": "no container images",
