@@ -272,6 +272,27 @@ def test_functions_with_the_same_layers_share_one_copy(functions: Functions) -> 
     assert len(set(code.iterdir()) - before) <= 3 and "merged-" in added
 
 
+def test_a_start_sweeps_the_trees_that_nothing_needs_and_no_other(
+    servers: Callable[..., Server],
+) -> None:
+    server = servers()
+    functions = Functions(server, "swept")
+    arns = [
+        functions.client.publish_layer_version(
+            LayerName=name, Content={"ZipFile": make_zip({f"python/{name}.py": ""})}
+        )["LayerVersionArn"]
+        for name in ("one", "two")
+    ]
+    functions.create("import one, two\ndef handler(event, context): pass", Layers=arns)
+    code = server.data / "code"
+    there = {path: path.stat().st_ino for path in code.iterdir() if path.is_dir()}
+    assert any(path.name.startswith("merged-") for path in there)
+    (code / ("merged-" + "0" * 64)).mkdir()
+    assert server.stop() == 0
+    assert servers().stop() == 0  # which waits for the sweep
+    assert {path: path.stat().st_ino for path in code.iterdir() if path.is_dir()} == there
+
+
 def test_code_and_layers_together_have_a_limit(servers: Callable[..., Server]) -> None:
     functions = Functions(servers("--unzipped-bytes", "30000"), "sized")
     client = functions.client
@@ -777,7 +798,7 @@ def test_an_update_in_progress_is_a_conflict(functions: Functions) -> None:
 S3_KEY, S3_SECRET = "AKIASOURCE", "a secret of the source"
 
 
-OBJECTS = {"/code/dir/a%20b.zip": make_zip({"app.py": ECHO})}
+OBJECTS = {"/code/dir/a%20b.zip": make_zip({"app.py": ECHO}), "/code/bad.zip": b"no archive"}
 
 
 class Bucket(http.server.BaseHTTPRequestHandler):
@@ -840,5 +861,13 @@ def test_code_is_read_from_the_configured_s3(bucket: str, servers: Callable[...,
         "InvalidParameterValueException",
         "Error occurred while GetObject. S3 Error Code: NoSuchKey. S3 Error Message: None.",
     )
+    blobs = set((server.data / "blobs").glob("??/*"))
+    assert (
+        "Could not unzip"
+        in refused(
+            client.update_function_code, FunctionName="s3", S3Bucket="code", S3Key="bad.zip"
+        )[1]
+    )
+    assert set((server.data / "blobs").glob("??/*")) == blobs, "kept what is no archive"
     layer = client.publish_layer_version(LayerName="s3", Content=code)
     assert layer["Version"] == 1 and layer["Content"]["CodeSize"] > 0

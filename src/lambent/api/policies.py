@@ -12,6 +12,7 @@ from lambent import ids
 from lambent.api.aliases import alias_not_found
 from lambent.api.context import Context
 from lambent.api.names import reference
+from lambent.api.qualifiers import check_qualifier
 from lambent.arn import parse_function
 from lambent.errors import (
     InvalidParameterValue,
@@ -20,7 +21,7 @@ from lambent.errors import (
     ResourceConflict,
     ResourceNotFound,
 )
-from lambent.functions.catalog import Catalog, not_found
+from lambent.functions.catalog import Catalog
 from lambent.functions.types import LATEST, Function, Policy, Shape
 
 POLICY_BYTES = 20_480
@@ -211,14 +212,11 @@ def _expect(policy: Policy | None, revision: str | None) -> None:
 
 
 def _check_qualifier(function: Function, qualifier: str | None) -> None:
-    """The version or alias exists; raises ResourceNotFound."""
-    if qualifier is None or qualifier == LATEST or qualifier in function.aliases:
-        return
-    if qualifier not in function.versions:
-        if not qualifier.isdecimal():
-            raise alias_not_found(function, qualifier)
-        latest = function.latest
-        raise not_found(latest.account, latest.region, latest.name, qualifier)
+    """The version or alias exists; raises ResourceNotFound, in words of its own for an alias."""
+    named = qualifier is not None and qualifier != LATEST and not qualifier.isdecimal()
+    if qualifier is not None and named and qualifier not in function.aliases:
+        raise alias_not_found(function, qualifier)
+    check_qualifier(function, qualifier)
 
 
 def _with_policy(function: Function, qualifier: str | None, policy: Policy | None) -> Function:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from lambent import ids
 from lambent.api.context import Context
@@ -15,6 +16,9 @@ from lambent.functions.event_sources import EventSourceCatalog, EventSourceMappi
 from lambent.functions.types import Function
 
 MOST_TAGS = 50
+Change = Callable[[dict[str, str]], dict[str, str]]
+"""Tags before → tags after; the same object where nothing changes."""
+Tagged = TypeVar("Tagged", Function, EventSourceMapping, CodeSigningConfig)
 
 
 def check_tags(tags: dict[str, str]) -> dict[str, str]:
@@ -62,30 +66,22 @@ class Tags:
         await self._change(context, parameters["Resource"], look)
         return {"Tags": found[0]}
 
-    async def _change(self, context: Context, arn: str, change: Any) -> None:
+    async def _change(self, context: Context, arn: str, change: Change) -> None:
         kind = arn.split(":")[5]
         if kind == "function":
             await self._change_function(context, arn, change)
         elif kind == "event-source-mapping":
-            account, region, uuid = _parts(context, arn)
-
-            def mapping(there: EventSourceMapping) -> EventSourceMapping:
-                tags = change(there.tags)
-                return there if tags is there.tags else replace(there, tags=tags)
-
-            await self._mappings.change(account, region, uuid, mapping)
+            await self._mappings.change(
+                *_parts(context, arn), lambda mapping: _retagged(mapping, change)
+            )
         elif kind == "code-signing-config":
-            account, region, identifier = _parts(context, arn)
-
-            def config(there: CodeSigningConfig) -> CodeSigningConfig:
-                tags = change(there.tags)
-                return there if tags is there.tags else replace(there, tags=tags)
-
-            await self._signing.change(account, region, identifier, config)
+            await self._signing.change(
+                *_parts(context, arn), lambda config: _retagged(config, change)
+            )
         else:
             raise OperationNotOffered(f"Tags of a {kind} are not offered by this version.")
 
-    async def _change_function(self, context: Context, arn: str, change: Any) -> None:
+    async def _change_function(self, context: Context, arn: str, change: Change) -> None:
         reference = parse_function(arn)
         if reference is None:
             raise InvalidParameterValue(f"Invalid function ARN: {arn[:200]}")
@@ -98,12 +94,17 @@ class Tags:
             raise ResourceNotFound(f"Function not found: {arn}")
 
         def function(there: Function) -> Function:
-            tags = change(there.tags)
-            if tags is there.tags:
+            changed = _retagged(there, change)
+            if changed is there:
                 return there
-            return replace(there, tags=tags).with_latest(revision_id=ids.uuid())
+            return changed.with_latest(revision_id=ids.uuid())
 
         await self._catalog.change(context.account, context.region, reference.name, function)
+
+
+def _retagged(there: Tagged, change: Change) -> Tagged:
+    tags = change(there.tags)
+    return there if tags is there.tags else replace(there, tags=tags)
 
 
 def _parts(context: Context, arn: str) -> tuple[str, str, str]:

@@ -74,9 +74,13 @@ class Lifecycle:
         digest = await self._blobs.put(self._bounded(chunks))
         self._keep(digest)
         archive = await self._blobs.local(digest)
-        checked = await asyncio.to_thread(
-            package.inspect_file, archive, digest, self._unzipped_bytes
-        )
+        try:
+            checked = await asyncio.to_thread(
+                package.inspect_file, archive, digest, self._unzipped_bytes
+            )
+        except InvalidParameterValue:
+            await self._blobs.delete(digest)  # nothing can be using what is no archive
+            raise
         await self.unpacked(digest)
         return checked
 
@@ -105,6 +109,7 @@ class Lifecycle:
 
     async def layers(self, digests: tuple[str, ...]) -> Path:
         """The tree of a function's layers, the later over the earlier."""
+        self._keep(package.merged_name(digests))
         for digest in digests:
             await self.unpacked(digest)
         return await self._code.merged(digests)
@@ -133,7 +138,7 @@ class Lifecycle:
             if self._warm is not None:
                 await self._warm(latest)
             if latest.configuration.layers:
-                await self.layers(tuple(each.digest for each in latest.configuration.layers))
+                await self.layers(latest.configuration.layer_digests)
         except Exception as error:
             _log.warning(
                 "no sandbox could be prepared for %s: %s", latest.configuration.runtime, error
@@ -170,7 +175,11 @@ class Lifecycle:
         needed = await self._layers.digests()
         async for function in self._catalog.each():
             self._catalog.count(function)
-            needed |= function.digests()
+            needed |= function.digests() | {
+                package.merged_name(each.configuration.layer_digests)
+                for each in function.every_version()
+                if each.configuration.layers
+            }
             if function.provisioned and self._provision is not None:
                 self._provision(function)
             if function.latest.state == "Pending" or (
@@ -179,7 +188,7 @@ class Lifecycle:
                 self.activate(function)
         self._catalog.counted()
         for digest in known - needed - (self._taken or set()):
-            if not digest.startswith("merged-"):
+            if not package.is_merged(digest):
                 await self._blobs.delete(digest)
             await asyncio.to_thread(self._code.remove, digest)
         self._taken = None

@@ -260,6 +260,21 @@ def _write_file(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, lef
     return left
 
 
+_MERGED = "merged-"
+
+
+def merged_name(digests: tuple[str, ...]) -> str:
+    """What the tree is called that these digests' trees make in this order."""
+    if len(digests) == 1:
+        return digests[0]
+    return _MERGED + hashlib.sha256("/".join(digests).encode()).hexdigest()
+
+
+def is_merged(name: str) -> bool:
+    """Whether a tree was made of others, and so has no archive of its own."""
+    return name.startswith(_MERGED)
+
+
 class CodeCache:
     """Unpacked trees by digest; made again from the archive whenever one is missing."""
 
@@ -300,10 +315,7 @@ class CodeCache:
 
     async def merged(self, digests: tuple[str, ...]) -> Path:
         """The trees of these digests, all there already, laid over one another in order."""
-        if len(digests) == 1:
-            return self.path(digests[0])
-        name = hashlib.sha256("/".join(digests).encode()).hexdigest()
-        target = self.path(f"merged-{name}")
+        target = self.path(merged_name(digests))
         if target.exists():
             return target
         making = self._making.get(target.name)

@@ -65,7 +65,12 @@ class Configuration:
 
     def digests(self) -> set[str]:
         """Every archive it needs."""
-        return {self.code_digest, *(layer.digest for layer in self.layers)}
+        return {self.code_digest, *self.layer_digests}
+
+    @property
+    def layer_digests(self) -> tuple[str, ...]:
+        """Its layers' archives, in the order in which they are laid over one another."""
+        return tuple(layer.digest for layer in self.layers)
 
     def sha256(self) -> str:
         """ConfigSha256: the same for the same configuration, whatever it is called."""

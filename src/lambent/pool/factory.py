@@ -92,7 +92,7 @@ class EnvironmentFactory:
         code = Mount(str(await self._unpacked(configuration.code_digest)), "/var/task")
         if not configuration.layers:
             return (code,)
-        layers = await self._layers(tuple(each.digest for each in configuration.layers))
+        layers = await self._layers(configuration.layer_digests)
         return (code, Mount(str(layers), "/opt"))
 
     def _spec(
