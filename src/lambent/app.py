@@ -101,7 +101,7 @@ class App:
         code = CodeCache(data / "code")
         code.open()
         self.logs = LogStore(data / "logs", settings.log_group_bytes)
-        self.languages = Languages()
+        self.languages = Languages(data / "runtimes")
         self.catalog = Catalog(self.store)
         self.lifecycle = Lifecycle(
             self.catalog, self.layers, self.blobs, code, settings.unzipped_bytes, self._sign
@@ -218,7 +218,13 @@ class App:
                 )
             elif groups.missing:
                 self.warnings.append(f"control groups lack: {', '.join(groups.missing)}")
-            backend = NamespaceBackend(data / "run", groups, settings.prepared)
+            backend = NamespaceBackend(
+                data / "run",
+                groups,
+                self.clock,
+                settings.prepared,
+                settings.prepared_megabytes * 1024 * 1024,
+            )
         if settings.authentication == "any":
             self.warnings.append(
                 "authentication = any: every request is believed; for development only"

@@ -55,7 +55,12 @@ class Settings:
         1000, "Execution environments kept on this machine; the longest idle makes room."
     )
     cold_starts: int = _setting(8, "Environments that may be starting at the same time.")
-    prepared: int = _setting(2, "Sandboxes made ready ahead for each runtime in use.")
+    prepared: int = _setting(
+        2, "Sandboxes made ready ahead for each runtime in use; more while they are in demand."
+    )
+    prepared_megabytes: int = _setting(
+        512, "Memory that what is ready ahead may take; a booted Node.js or Java counts 48."
+    )
     idle_seconds: float = _setting(600.0, "An environment unused for this long is taken down.")
     freeze_seconds: float = _setting(
         0.05, "An environment idle for this long is frozen until its next invocation."

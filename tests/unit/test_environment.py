@@ -34,7 +34,10 @@ class PretendedSandbox:
         self.exited: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self.did: list[str] = []
 
-    def throttle(self) -> None:
+    def launch(self, extension: str | None = None) -> None:
+        pass
+
+    def throttle(self, throttled: bool = True) -> None:
         self.did.append("throttle")
 
     def freeze(self) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -137,6 +138,7 @@ class ExecutionEnvironment:
             self._tail = bytearray()
             self._platform(lines.start(request_id, self.version.version))
             self._begun = request_id
+        sandbox.launch()
         connection, sandbox.connection = sandbox.connection, None
         if connection is not None:
             await self._api.server.adopt(connection)
@@ -168,7 +170,7 @@ class ExecutionEnvironment:
 
     def announce(self) -> None:
         """Write the first line of the log."""
-        runtime = self.version.configuration.runtime.replace("python", "python:")
+        runtime = _runtime_version(self.version.configuration.runtime)
         digest = self.version.configuration.runtime.encode().hex().ljust(64, "0")[:64]
         arn = f"arn:aws:lambda:{self.version.region}::runtime:{digest}"
         self._platform(lines.init_start(f"{runtime}.v1", arn))
@@ -359,7 +361,10 @@ class ExecutionEnvironment:
         return f"{request_id} Task timed out after {timeout:.2f} seconds"
 
     def _exit_result(self, ended: Exit) -> Result:
-        if ended.out_of_memory:
+        if ended.not_executed is not None:
+            kind = "Runtime.InvalidEntrypoint"
+            reason = ended.not_executed
+        elif ended.out_of_memory:
             kind = "Runtime.OutOfMemory"
             reason = "Runtime exited with error: signal: killed"
         else:
@@ -382,6 +387,12 @@ class ExecutionEnvironment:
             tail += "".join([f"{message}\n" for message in messages]).encode("utf-8", "replace")
             del tail[:-_TAIL_BYTES]
         self._append(timestamp, messages)
+
+
+def _runtime_version(runtime: str) -> str:
+    """As AWS writes it: python:3.12, nodejs:20, java:17, provided:al2023."""
+    found = re.fullmatch(r"([a-z]+)\.?(.*?)(?:\.x)?", runtime)
+    return f"{found[1]}:{found[2]}" if found else runtime
 
 
 _SIGNALS = {

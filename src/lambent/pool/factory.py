@@ -10,7 +10,7 @@ from lambent.clock import Clock, utc
 from lambent.functions.types import FunctionVersion
 from lambent.pool.environment import Append, ExecutionEnvironment
 from lambent.pool.polling import Polling
-from lambent.runtime import variables
+from lambent.runtime import languages, variables
 from lambent.runtime.languages import Languages
 from lambent.sandbox.base import Mount, SandboxBackend, SandboxError, SandboxSpec
 
@@ -32,7 +32,7 @@ class EnvironmentFactory:
     def __init__(
         self,
         backend: SandboxBackend,
-        languages: Languages,
+        host: Languages,
         clock: Clock,
         unpacked: Unpacked,
         layers: Layers,
@@ -42,7 +42,7 @@ class EnvironmentFactory:
         poll_seconds: float,
     ) -> None:
         self._backend = backend
-        self._languages = languages
+        self._host = host
         self._clock = clock
         self._unpacked = unpacked
         self._layers = layers
@@ -79,9 +79,10 @@ class EnvironmentFactory:
 
     async def warm(self, version: FunctionVersion) -> None:
         """Get ready to start environments of a version."""
-        language = self._languages.get(version.configuration.runtime)
+        language = self._host.get(version.configuration.runtime)
         if language is not None:
-            await self._backend.warm(version.account, language)
+            program = languages.program(language, version.configuration)
+            await self._backend.warm(version.account, language, program)
 
     def _stream(self, version: FunctionVersion) -> str:
         day = utc(self._clock.time()).strftime("%Y/%m/%d")
@@ -99,20 +100,16 @@ class EnvironmentFactory:
         self, version: FunctionVersion, mounts: tuple[Mount, ...], stream: str
     ) -> SandboxSpec:
         configuration = version.configuration
-        language = self._languages.get(configuration.runtime)
+        language = self._host.get(configuration.runtime)
         if language is None:
             raise SandboxError(f"this host has no {configuration.runtime}")
-        execute: tuple[str, ...] | None = None
-        if variables.needs_fresh_start(configuration.environment):
-            interpreter = f"/var/lang/bin/{language.interpreter}"
-            execute = (interpreter, "-s", "/var/runtime/bootstrap.py")
         return SandboxSpec(
             tenant=version.account,
             language=language,
             mounts=mounts,
-            environment=variables.build(version, stream),
+            environment=variables.build(version, stream, "on-demand", ""),
             memory_bytes=configuration.memory_size * _MB,
             tmp_bytes=configuration.ephemeral_storage * _MB,
             cpus=configuration.memory_size / MEMORY_PER_CPU,
-            execute=execute,
+            program=languages.program(language, configuration),
         )

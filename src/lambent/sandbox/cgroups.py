@@ -36,7 +36,8 @@ class ControlGroup(Protocol):
 
     def limit(self, memory_bytes: int) -> None: ...
 
-    def throttle(self, cpus: float) -> None: ...
+    def throttle(self, cpus: float | None) -> None:
+        """A share of one core, or None for all there is."""
 
     def freeze(self, frozen: bool) -> None: ...
 
@@ -173,11 +174,12 @@ class GroupV1:
                 os.close(control)
         return self._oom
 
-    def throttle(self, cpus: float) -> None:
+    def throttle(self, cpus: float | None) -> None:
         cpu = self._directories.get("cpu")
         if cpu is not None:
+            quota = -1 if cpus is None else max(1000, int(CPU_PERIOD_US * cpus))
             _write(cpu + "/cpu.cfs_period_us", str(CPU_PERIOD_US))
-            _write(cpu + "/cpu.cfs_quota_us", str(max(1000, int(CPU_PERIOD_US * cpus))))
+            _write(cpu + "/cpu.cfs_quota_us", str(quota))
 
     def freeze(self, frozen: bool) -> None:
         freezer = self._directories.get("freezer")
@@ -280,9 +282,9 @@ class GroupV2:
         """memory.oom.group makes the death itself the notice."""
         return -1
 
-    def throttle(self, cpus: float) -> None:
+    def throttle(self, cpus: float | None) -> None:
         with contextlib.suppress(FileNotFoundError):
-            quota = max(1000, int(CPU_PERIOD_US * cpus))
+            quota = "max" if cpus is None else max(1000, int(CPU_PERIOD_US * cpus))
             _write(self._directory + "/cpu.max", f"{quota} {CPU_PERIOD_US}")
 
     def freeze(self, frozen: bool) -> None:

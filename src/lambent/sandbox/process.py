@@ -16,9 +16,10 @@ import signal
 import socket
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-from lambent.sandbox.base import Exit, Language, SandboxError, SandboxSpec
+from lambent.sandbox.base import Exit, Language, Program, SandboxSpec
 
 
 class ProcessSandbox:
@@ -26,56 +27,109 @@ class ProcessSandbox:
 
     def __init__(self, spec: SandboxSpec, folder: Path) -> None:
         self._folder = folder
+        self._spec = spec
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pidfd = -1
         self.listener = socket.socket()
         self.listener.bind(("127.0.0.1", 0))
-        self.listener.listen(16)
+        self.listener.listen(64)
         self.listener.setblocking(False)
         self.connection: socket.socket | None = None
-        self.output, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        os.set_blocking(write, True)
+        self.extension_ended: Callable[[str, int], None] | None = None
+        self.output, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        os.set_blocking(self._write, True)
+        self.extension_output = -1
         self.exited: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
-        task = next((m.source for m in spec.mounts if m.target == "/var/task"), str(folder))
-        environment = dict(spec.environment)
+        # The sandbox's paths, where they are on the host.
+        language = spec.language
+        self._paths = {mount.target: mount.source for mount in spec.mounts}
+        self._paths.update({"/var/lang": language.prefix, "/var/runtime": language.bootstrap})
+        self._paths.setdefault("/var/task", str(folder))
+        environment = {name: self._here(value) for name, value in spec.environment.items()}
         environment["AWS_LAMBDA_RUNTIME_API"] = f"127.0.0.1:{self.listener.getsockname()[1]}"
-        environment["LAMBDA_TASK_ROOT"] = task
         environment["TMPDIR"] = str(folder)
-        prefix = spec.language.prefix
-        environment["LD_LIBRARY_PATH"] = f"{prefix}/lib"
-        interpreter = f"{prefix}/bin/{spec.language.interpreter}"
-        memory = spec.memory_bytes
+        environment["LD_LIBRARY_PATH"] = f"{language.prefix}/lib"
+        self._environment = environment
+
+    def _here(self, value: str) -> str:
+        for inside, outside in self._paths.items():
+            if value == inside or value.startswith(inside + "/"):
+                return outside + value[len(inside) :]
+        return value
+
+    def _commands(self) -> list[list[str]]:
+        program = self._spec.program
+        if program is None:
+            interpreter = f"/var/lang/bin/{self._spec.language.interpreter}"
+            commands = [[interpreter, "-S", "-s", "/var/runtime/bootstrap.py"]]
+        else:
+            commands = [list(command) for command in program.commands]
+        return [[self._here(word) for word in command] for command in commands]
+
+    def launch(self, extension: str | None = None) -> None:
+        if extension is not None:
+            return  # none are offered without isolation
+        if self.exited.done():
+            self.exited = asyncio.get_running_loop().create_future()
+        commands = self._commands()
+        command = next((each for each in commands if os.path.lexists(each[0])), None)
+        memory = self._spec.memory_bytes
 
         def limit() -> None:
             resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
         try:
+            if command is None:
+                names = " ".join(each[0] for each in commands)
+                raise FileNotFoundError(2, f"Couldn't find valid bootstrap(s): [{names}]")
             self._process = subprocess.Popen(
-                [interpreter, "-S", "-s", f"{spec.language.bootstrap}/bootstrap.py"],
-                env=environment,
-                cwd=task,
+                command,
+                env=self._environment,
+                cwd=self._paths["/var/task"],
                 stdin=subprocess.DEVNULL,
-                stdout=write,
-                stderr=write,
+                stdout=self._write,
+                stderr=self._write,
                 start_new_session=True,
                 preexec_fn=limit,
             )
         except OSError as error:
-            self._close()
-            raise SandboxError(str(error)) from error
-        finally:
-            os.close(write)
+            self.exited.set_result(Exit(None, not_executed=error.strerror))
+            return
         self._pidfd = os.pidfd_open(self._process.pid)
         asyncio.get_running_loop().add_reader(self._pidfd, self._ended)
 
     def _ended(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._pidfd)
-        os.close(self._pidfd)
-        self._pidfd = -1
+        assert self._process is not None
+        self._unwatch()
         code = self._process.wait()
         if not self.exited.done():
             self.exited.set_result(Exit(-code if code < 0 else code << 8))
 
-    def throttle(self) -> None:
+    def _unwatch(self) -> None:
+        if self._pidfd >= 0:
+            asyncio.get_running_loop().remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def _kill(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def terminate(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.terminate()
+
+    async def reset(self) -> bool:
+        if self._process is None or self.output < 0:
+            return False
+        self._unwatch()
+        self._kill()
+        await asyncio.to_thread(self._process.wait)
+        return True
+
+    def throttle(self, throttled: bool = True) -> None:
         """Nothing limits the CPU of a plain process."""
 
     def freeze(self) -> None:
@@ -85,6 +139,8 @@ class ProcessSandbox:
         """See freeze."""
 
     def memory_peak(self) -> int:
+        if self._process is None:
+            return 0
         with (
             contextlib.suppress(OSError, StopIteration),
             open(f"/proc/{self._process.pid}/status") as file,
@@ -93,9 +149,7 @@ class ProcessSandbox:
         return 0
 
     def destroy(self) -> None:
-        if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+        self._kill()
         if not self.exited.done():
             self.exited.set_result(Exit(None))
         self._close()
@@ -103,6 +157,7 @@ class ProcessSandbox:
     def _close(self) -> None:
         if self.output >= 0:
             os.close(self.output)
+            os.close(self._write)
             self.listener.close()
             self.output = -1
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -119,13 +174,12 @@ class ProcessBackend:
         shutil.rmtree(self._state, ignore_errors=True)
         self._state.mkdir(parents=True)
 
-    async def warm(self, tenant: str, language: Language) -> None:
+    async def warm(self, tenant: str, language: Language, program: Program | None) -> None:
         """There is nothing to prepare."""
 
     async def start(self, spec: SandboxSpec) -> ProcessSandbox:
         sandbox = ProcessSandbox(spec, Path(tempfile.mkdtemp(dir=self._state)))
         self._sandboxes.add(sandbox)
-        sandbox.exited.add_done_callback(lambda done: self._sandboxes.discard(sandbox))
         return sandbox
 
     async def close(self) -> None:

@@ -4,7 +4,8 @@ It runs on the server's interpreter with the host's view, in a mount namespace o
 an ordinary user, in a user namespace where it is root.  It does two things on request:
 
 * ``trees``: turn host directories into detached read-only mounts, answered as descriptors;
-* ``zygote``: start a zygote in a template root; the server's end of its channel comes along.
+* ``zygote``: start a zygote in a template root, for a Python runtime ("language" is its prefix)
+  or, on this process's own Python, for programs; the server's end of its channel comes along.
 
 It answers requests in order, one answer each, and ends when the server does.
 """
@@ -29,7 +30,9 @@ from .syscalls import (
     unshare,
 )
 
-_ZYGOTE = "import sys; sys.path[:0] = ['/mnt']; from kernel.zygote import main; main(3)"
+_ZYGOTE = (
+    "import sys; sys.path[:0] = [%r]; from kernel.zygote import main; main(3, bool(sys.argv[1]))"
+)
 
 
 def become_namespace_root() -> None:
@@ -57,21 +60,23 @@ def _start_zygote(request: dict[str, Any], channel: int) -> int:
         os.dup2(null, 0)
         os.dup2(null, 1)
         unshare(CLONE_NEWNS)
-        view.build_template(
-            request["stage"],
-            request["language"],
-            request["runtime"],
-            os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
-        )
+        language = request["language"]
+        prefix = "/var/lang" if language else view.INTERPRETER
+        trees = {view.KERNEL: os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}
+        if language:
+            trees.update({"/var/lang": language, "/var/runtime": request["runtime"]})
+        else:
+            trees[view.INTERPRETER] = sys.base_prefix
+        view.build_template(request["stage"], trees)
         os.closerange(4, 256)
         environment = {
             "PATH": "/usr/bin:/bin",
-            "LD_LIBRARY_PATH": "/var/lang/lib",
+            "LD_LIBRARY_PATH": prefix + "/lib",
             "LANG": "C.UTF-8",
         }
-        interpreter = "/var/lang/bin/" + request["interpreter"]
+        interpreter = "%s/bin/%s" % (prefix, request["interpreter"])
         # -I -S: nothing of the host's site-packages or environment reaches a function.
-        argv = [interpreter, "-I", "-S", "-c", _ZYGOTE]
+        argv = [interpreter, "-I", "-S", "-c", _ZYGOTE % view.KERNEL, language]
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         os.execve(interpreter, argv, environment)
     except BaseException as error:

@@ -1,8 +1,9 @@
 """What a sandbox sees of the file system: the template root and the masks over /proc.
 
 The template is built once per zygote in its own mount namespace: an almost empty read-only tmpfs
-with the host's /usr, the runtime at /var/lang, the bootstraps at /var/runtime, a synthetic /etc
-and five device nodes.  No /sys, no host path.  Each sandbox then adds its private parts.
+with the host's /usr, a synthetic /etc and five device nodes; in that of a Python runtime the
+language lies at /var/lang and its bootstrap at /var/runtime already.  No /sys, no host path.  Each
+sandbox then adds its private parts.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ from .syscalls import (
 )
 
 READ_ONLY = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV
+# What a zygote needs until it has imported everything: this package, and the server's own Python.
+KERNEL = "/mnt/kernel"
+INTERPRETER = "/mnt/python"
 USER = "sbx_user1051"
 UID = 993
 GID = 990
@@ -51,6 +55,8 @@ _DIRECTORIES = (
     "var/runtime",
     "var/lang",
     "mnt",
+    "mnt/kernel",
+    "mnt/python",
 )
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _DEVICE_LINKS = (
@@ -107,7 +113,9 @@ def _write(path: str, text: str) -> None:
 def _build_etc(root: str) -> None:
     for name, text in _ETC.items():
         _write("%s/etc/%s" % (root, name), text)
-    for name in _ETC_FROM_HOST:
+    # Debian's Java keeps its configuration here.
+    java = tuple(name for name in os.listdir("/etc") if name.startswith("java-"))
+    for name in _ETC_FROM_HOST + java:
         source = "/etc/" + name
         target = "%s/etc/%s" % (root, name)
         if os.path.isdir(source):
@@ -135,12 +143,10 @@ def _build_dev(root: str) -> None:
     mount(None, root + "/dev", None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC)
 
 
-def build_template(root: str, language: str, runtime: str, kernel: str) -> None:
+def build_template(root: str, trees: dict[str, str]) -> None:
     """Build and enter the template root; the caller has a mount namespace of its own.
 
-    root: an empty directory.  language: the runtime's prefix, shown at /var/lang.
-    runtime: the bootstraps, shown at /var/runtime.
-    kernel: the folder of this package, shown at /mnt until the zygote has imported it.
+    root: an empty directory.  trees: host folders by where they are shown, read-only.
     """
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     options = "size=512k,nr_inodes=256,mode=755"
@@ -154,9 +160,8 @@ def build_template(root: str, language: str, runtime: str, kernel: str) -> None:
             os.mkdir("%s/%s" % (root, name))
             bind_read_only("/" + name, "%s/%s" % (root, name))
     bind_read_only("/usr", root + "/usr")
-    bind_read_only(language, root + "/var/lang")
-    bind_read_only(runtime, root + "/var/runtime")
-    bind_read_only(kernel, root + "/mnt")
+    for target, source in trees.items():
+        bind_read_only(source, root + target)
     _build_etc(root)
     _build_dev(root)
     # The host's /proc stays visible to the zygote alone: a user namespace may mount a fresh

@@ -1,10 +1,11 @@
-"""The zygote: a booted interpreter of one runtime that forks sandboxes on request.
+"""The zygote: a booted interpreter that forks sandboxes on request.
 
-It lives in the template root (see ``view``), runs on the runtime's own interpreter (Python 3.8 or
-later), has imported what most functions import, and has never seen user code.  For each request
-``{"uid": host uid}`` with descriptors [channel, output, connection, cgroup.procs ...] it forks a
-child into fresh user, pid, mount, network, IPC, UTS and cgroup namespaces; all further talk is
-between the server and that child on the channel (see ``child``).
+It lives in the template root (see ``view``).  One that serves a Python runtime runs on that
+runtime's own interpreter (3.8 or later) and has imported what most functions import; one that
+serves programs runs on the server's and has imported next to nothing.  Neither has ever seen user
+code.  For each request ``{"uid": host uid}`` with descriptors [channel, output, cgroup.procs ...]
+it forks a child into fresh user, pid, mount, network, IPC, UTS and cgroup namespaces; all further
+talk is between the server and that child on the channel (see ``child``).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from .syscalls import (
     fork_into,
     umount,
 )
-from .view import GID, UID
+from .view import GID, INTERPRETER, KERNEL, UID
 
 _NAMESPACES = (
     CLONE_NEWUSER
@@ -84,7 +85,7 @@ def _preload() -> Callable[[int], None]:
     bootstrap = __import__("bootstrap")
     # What a child reads for the first time it would read after its own mounts: warm it here.
     "warm".encode("idna")
-    sys.path[:] = [entry for entry in sys.path if entry not in ("/mnt", "/var/runtime")]
+    sys.path[:] = [entry for entry in sys.path if entry not in (KERNEL, "/var/runtime")]
     prepared = bootstrap.Prepared()
     return lambda descriptor: bootstrap.main(prepared, descriptor)
 
@@ -98,9 +99,12 @@ def _map_ids(pid: int, uid: int) -> None:
 
 
 def _spawn(
-    request: dict[str, Any], descriptors: list[int], runtime: Callable[[int], None], seccomp: bytes
+    request: dict[str, Any],
+    descriptors: list[int],
+    runtime: Callable[[int], None] | None,
+    seccomp: bytes,
 ) -> None:
-    channel, output, connection = descriptors[:3]
+    channel, output = descriptors[:2]
     mine, theirs = socket.socketpair()
     pid = fork_into(_NAMESPACES)
     if pid == 0:
@@ -110,13 +114,13 @@ def _spawn(
             # Mapped and in its control groups before it does anything; b"" if the zygote failed.
             if theirs.recv(1) == b"g":
                 theirs.close()
-                child.main(channel, output, connection, runtime, seccomp)
+                child.main(channel, output, runtime, seccomp)
         finally:
             os._exit(70)
     theirs.close()
     try:
         _map_ids(pid, request["uid"])
-        for group in descriptors[3:]:
+        for group in descriptors[2:]:
             os.write(group, b"%d" % pid)
         mine.send(b"g")
     except OSError as error:
@@ -125,8 +129,11 @@ def _spawn(
         mine.close()
 
 
-def main(descriptor: int) -> None:
-    """Serve spawn requests on an inherited SEQPACKET socket until the other end closes."""
+def main(descriptor: int, language: bool) -> None:
+    """Serve spawn requests on an inherited SEQPACKET socket until the other end closes.
+
+    language: whether this interpreter is the one that functions run on.
+    """
     channel = socket.socket(fileno=descriptor)
     channel.set_inheritable(False)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -136,8 +143,10 @@ def main(descriptor: int) -> None:
             os.setgroups([])
         except PermissionError:  # an ordinary user's namespace, where groups cannot be dropped
             pass
-    runtime = _preload()
-    umount("/mnt", MNT_DETACH)
+    runtime = _preload() if language else None
+    umount(KERNEL, MNT_DETACH)
+    if not language:
+        umount(INTERPRETER, MNT_DETACH)
     seccomp = compile_filter()
     gc.collect()
     gc.freeze()

@@ -1,0 +1,264 @@
+"""PID 1 of a sandbox: obeys the server, starts runtime and extensions, reaps, reports.
+
+It holds the sandbox's privileges until its function is known (``specialise``), which is before any
+user code runs, and none after.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import select
+import signal
+import socket
+from typing import Any, Callable
+
+from . import process, wire
+from .environ import rewrite
+from .syscalls import (
+    CLONE_FS,
+    MS_NODEV,
+    MS_NOSUID,
+    PR_SET_DUMPABLE,
+    PR_SET_NO_NEW_PRIVS,
+    PR_SET_PDEATHSIG,
+    drop_capabilities,
+    fork_into,
+    install_seccomp,
+    mount,
+    move_mount,
+    prctl,
+    set_process_name,
+    unshare,
+)
+
+_LIMITS = (
+    (resource.RLIMIT_NPROC, 1024),
+    (resource.RLIMIT_NOFILE, 1024),
+    (resource.RLIMIT_CORE, 0),
+)
+
+
+def _attach(trees: list[int], targets: list[str]) -> None:
+    for tree, target in zip(trees, targets):  # noqa: B905 - Python 3.10
+        move_mount(tree, target)
+
+
+class Init:
+    """See the module's docstring."""
+
+    def __init__(
+        self,
+        channel: socket.socket,
+        output: int,
+        runtime: Callable[[int], None] | None,
+        seccomp: bytes,
+    ) -> None:
+        self._channel = channel
+        self._output = output
+        self._fork = runtime
+        self._seccomp = seccomp
+        self._order: dict[str, Any] = {}
+        self._runtime = 0
+        # The write end of the pipe on which a runtime booted ahead waits for its environment.
+        self._waiting = -1
+        self._extension_output = -1
+        self._extensions: dict[int, str] = {}
+
+    def serve(self) -> None:
+        """Until the server is gone or the sandbox is of no further use."""
+        set_process_name(b"init")
+        woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(waker)
+        poll = select.poll()
+        poll.register(self._channel.fileno(), select.POLLIN)
+        poll.register(woken, select.POLLIN)
+        while True:
+            ready = [descriptor for descriptor, _ in poll.poll()]
+            if woken in ready:
+                os.read(woken, 512)
+                self._reap(os.WNOHANG)
+            if self._channel.fileno() in ready:
+                received = wire.receive(self._channel)
+                if received is None:
+                    return
+                order, descriptors = received
+                try:
+                    getattr(self, "_do_" + order["op"])(order, descriptors)
+                finally:
+                    for descriptor in descriptors:
+                        os.close(descriptor)
+
+    # -- what the server asks for ---------------------------------------------------------
+
+    def _do_boot(self, order: dict[str, Any], descriptors: list[int]) -> None:
+        mounts = order["mounts"]
+        _attach(descriptors, mounts)
+        connection = descriptors[len(mounts)] if order["connected"] else -1
+        read, self._waiting = os.pipe2(os.O_CLOEXEC)
+        argv = [*order["argv"], *(["--connected"] if connection >= 0 else []), "--ahead"]
+
+        def run() -> None:
+            self._lower()
+            self._execute([argv], order["environment"])
+
+        # It shares its working directory with this process until its function is known.
+        pid = fork_into(CLONE_FS)
+        if pid == 0:
+            process.child(run, self._output, connection, read)
+        os.close(read)
+        self._runtime = pid
+
+    def _do_specialise(self, order: dict[str, Any], descriptors: list[int]) -> None:
+        self._order = order
+        mounts = order["mounts"]
+        options = "size=%d,nr_inodes=%d,mode=1777" % (order["tmp_bytes"], order["tmp_inodes"])
+        mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, options)
+        _attach(descriptors, mounts)
+        if len(descriptors) > len(mounts):
+            self._extension_output = os.dup(descriptors[len(mounts)])
+        if self._waiting >= 0:
+            os.chdir("/var/task")
+            unshare(CLONE_FS)
+            if order["data_bytes"] is not None:
+                both = (order["data_bytes"], order["data_bytes"])
+                resource.prlimit(self._runtime, resource.RLIMIT_DATA, both)
+            if order["rewritten"]:
+                rewrite(self._runtime, order["environment"])
+        self._lower()
+        prctl(PR_SET_DUMPABLE, 0)
+
+    def _do_launch(self, order: dict[str, Any], descriptors: list[int]) -> None:
+        if order["extension"] is not None:
+            self._launch_extension(order["extension"])
+        elif self._waiting >= 0:
+            self._release()
+        else:
+            self._launch_runtime(descriptors[0] if order["connected"] else -1)
+
+    def _do_terminate(self, order: dict[str, Any], descriptors: list[int]) -> None:
+        if self._runtime:
+            os.kill(self._runtime, signal.SIGTERM)
+
+    def _do_reset(self, order: dict[str, Any], descriptors: list[int]) -> None:
+        self._runtime = 0
+        self._extensions.clear()
+        try:
+            os.kill(-1, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self._reap(0)
+        wire.send(self._channel, {"reset": True})
+
+    # -- processes ------------------------------------------------------------------------
+
+    def _lower(self) -> None:
+        """Give up every privilege, for good."""
+        data = self._order.get("data_bytes")
+        if data is not None:
+            resource.setrlimit(resource.RLIMIT_DATA, (data, data))
+        for limit, value in _LIMITS:
+            resource.setrlimit(limit, (value, value))
+        drop_capabilities()
+        prctl(PR_SET_NO_NEW_PRIVS, 1)
+        install_seccomp(self._seccomp)
+        # Changing credentials cleared this.
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    def _release(self) -> None:
+        """Hand its environment to the runtime that waits for it."""
+        waiting, self._waiting = self._waiting, -1
+        data = json.dumps(self._order["environment"]).encode()
+        try:
+            while data:
+                data = data[os.write(waiting, data) :]
+        except BrokenPipeError:
+            pass  # it has ended, which is reported
+        finally:
+            os.close(waiting)
+
+    def _launch_runtime(self, connection: int) -> None:
+        commands = self._order["commands"]
+        environment = self._order["environment"]
+        if commands is None:
+            fork = self._fork
+            assert fork is not None
+
+            def run() -> None:
+                process.become(environment)
+                fork(process.CONNECTION)
+
+            self._runtime = os.fork()
+            if self._runtime == 0:
+                process.child(run, self._output, connection, -1)
+            return
+        if connection >= 0:
+            commands = [[*command, "--connected"] for command in commands]
+        pid, reason = self._execute_in_child(commands, environment, self._output, connection)
+        if reason is None:
+            self._runtime = pid
+        else:
+            wire.send(self._channel, {"exit": None, "not_executed": reason})
+
+    def _launch_extension(self, name: str) -> None:
+        command = [self._order["extensions"][name]]
+        environment = self._order["extension_environment"]
+        output = self._extension_output
+        pid, reason = self._execute_in_child([command], environment, output, -1)
+        if reason is None:
+            self._extensions[pid] = name
+        else:
+            wire.send(self._channel, {"extension": name, "exit": 127 << 8})
+
+    def _execute_in_child(
+        self,
+        commands: list[list[str]],
+        environment: dict[str, str],
+        output: int,
+        connection: int,
+    ) -> tuple[int, str | None]:
+        """Fork and execute; returns the process, and why it could not be if it could not."""
+        failed, telling = os.pipe2(os.O_CLOEXEC)
+        pid = os.fork()
+        if pid == 0:
+            process.child(lambda: self._execute(commands, environment), output, connection, telling)
+        os.close(telling)
+        # The pipe closes when the program has been executed; it tells why if it was not.
+        reason = os.read(failed, 4096).decode("utf-8", "replace")
+        os.close(failed)
+        if reason:
+            os.waitpid(pid, 0)
+        return pid, reason or None
+
+    @staticmethod
+    def _execute(commands: list[list[str]], environment: dict[str, str]) -> None:
+        """Become the first command that is there; else tell why on process.TELLING."""
+        command = next((each for each in commands if os.path.lexists(each[0])), None)
+        if command is None:
+            names = " ".join(each[0] for each in commands)
+            reason = "Couldn't find valid bootstrap(s): [%s]" % names
+        else:
+            try:
+                os.execve(command[0], command, environment)
+            except OSError as error:
+                reason = "fork/exec %s: %s" % (command[0], (error.strerror or "").lower())
+        os.write(process.TELLING, reason.encode())
+        os._exit(127)
+
+    def _reap(self, flags: int) -> None:
+        """Collect what has ended; without WNOHANG, until no process is left."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, flags)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self._runtime:
+                self._runtime = 0
+                wire.send(self._channel, {"exit": status, "not_executed": None})
+            elif pid in self._extensions:
+                name = self._extensions.pop(pid)
+                wire.send(self._channel, {"extension": name, "exit": status})
