@@ -1,4 +1,4 @@
-"""Writes the table of docs/reference/settings.md from the settings: python -m tools.settings_table."""
+"""Writes the table of docs/reference/settings.md: python -m tools.settings_table."""
 
 from __future__ import annotations
 

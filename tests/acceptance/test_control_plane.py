@@ -759,7 +759,7 @@ def test_what_is_created_is_read_back_and_updated_without_a_difference(
     assert differences(wanted) == {}
     assert functions.invoke(name, {"n": 1}).payload == {"n": 1}
     events = functions.server.client("logs").filter_log_events(logGroupName="/mine/whole")["events"]
-    assert any("START" in each["message"] for each in events)
+    assert any("platform.start" in each["message"] for each in events)
     changed = wanted | {
         "Description": "",
         "Timeout": 3,

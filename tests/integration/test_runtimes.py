@@ -16,10 +16,10 @@ def handler(event, context):
 """
 
 
-@pytest.mark.parametrize("fresh", [False, True], ids=["forked", "executed"])
 PYTHONS = [name for name in Languages().names() if name.startswith("python")]
 
 
+@pytest.mark.parametrize("fresh", [False, True], ids=["forked", "executed"])
 @pytest.mark.parametrize("runtime", PYTHONS)
 def test_a_function_runs_on_its_own_python(functions: Functions, runtime: str, fresh: bool) -> None:
     environment = {"Variables": {"PYTHONHASHSEED": "0"}} if fresh else {"Variables": {}}

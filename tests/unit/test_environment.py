@@ -32,19 +32,26 @@ class PretendedSandbox:
         self.listener.setblocking(False)
         self.output, self.printing = os.pipe2(os.O_NONBLOCK)
         self.exited: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self.extension_output = -1
+        self.extension_ended = None
         self.did: list[str] = []
 
     def launch(self, extension: str | None = None) -> None:
-        pass
+        if self.exited.done():
+            self.exited = asyncio.get_running_loop().create_future()
+            self.inside.close()
+            self.connection, self.inside = socket.socketpair()
+            self.inside.setblocking(False)
+
+    async def reset(self) -> bool:
+        self.did.append("reset")
+        return True
 
     def throttle(self, throttled: bool = True) -> None:
         self.did.append("throttle")
 
-    def freeze(self) -> None:
-        self.did.append("freeze")
-
-    def thaw(self) -> None:
-        self.did.append("thaw")
+    def freeze(self, frozen: bool = True) -> None:
+        self.did.append("freeze" if frozen else "thaw")
 
     def memory_peak(self) -> int:
         return 40 * MB
@@ -83,6 +90,7 @@ class World:
         starting = self.starting()
         self.send(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\n" + HOST + b"\r\n")
         await starting
+        assert self.log.pop(0).startswith("INIT_START Runtime Version: python:3.11.v1\t")
         return self
 
     def send(self, data: bytes) -> None:
@@ -176,9 +184,10 @@ def test_an_invocation_that_takes_too_long_ends_it() -> None:
             "errorType": "Sandbox.Timedout",
             "errorMessage": "RequestId: one Error: Task timed out after 3.00 seconds",
         }
-        assert world.environment.state is State.STOPPED and world.sandbox.did[-1] == "destroy"
+        assert world.environment.state is State.BROKEN
         assert "Duration: 3000.00 ms" in world.log[2] and "Status: timeout" in world.log[2]
         assert world.log[3] == "one Task timed out after 3.00 seconds"
+        world.environment.stop()
 
     run(scenario)
 
@@ -199,6 +208,7 @@ def test_each_invocation_has_its_whole_time_though_one_timer_serves_them() -> No
         assert not turn.done()
         world.clock.advance(0.01)
         assert (await turn)[0].status == "timeout"
+        world.environment.stop()
 
     run(scenario)
 
@@ -215,6 +225,7 @@ def test_time_spent_on_initialising_again_is_the_invocations_own() -> None:
         world.clock.advance(1.0)
         result, _ = await turn
         assert result.status == "timeout" and "Duration: 3000.00 ms" in world.log[-2]
+        world.environment.stop()
 
     run(scenario)
 
@@ -238,7 +249,8 @@ def test_a_runtime_that_ends_fails_its_invocation(ended: Exit, kind: str, reason
         assert result.status == "failure" and json.loads(result.payload) == {
             "errorType": kind, "errorMessage": f"RequestId: one Error: {reason}",
         }  # fmt: skip
-        assert world.environment.state is State.STOPPED and f"Error Type: {kind}" in world.log[-1]
+        assert world.environment.state is State.BROKEN and f"Error Type: {kind}" in world.log[-1]
+        world.environment.stop()
 
     run(scenario)
 
@@ -254,6 +266,33 @@ def test_a_runtime_that_ends_between_invocations_takes_the_environment_along() -
     run(scenario)
 
 
+def test_a_broken_environment_is_emptied_and_initialises_again_in_the_invocations_time() -> None:
+    async def scenario() -> None:
+        world = await World().start()
+        turn = world.invoking("one")
+        await world.event()
+        world.sandbox.exited.set_result(Exit(1 << 8))
+        await turn
+        assert await world.environment.reset()
+        await asyncio.sleep(0)
+        assert world.environment.state is State.RESET and world.sandbox.did[-1] == "reset"
+        world.log.clear()
+        starting = asyncio.ensure_future(world.environment.restart(3, "two"))
+        await asyncio.sleep(0)
+        world.clock.advance(1)
+        world.send(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\n" + HOST + b"\r\n")
+        await starting
+        assert world.log == ["START RequestId: two Version: $LATEST"]
+        turn = world.invoking("two", spent=1.0)
+        await world.event()
+        world.answer("two", b"1")
+        await turn
+        assert "Duration: 1000.00 ms" in world.log[-1] and "Init Duration" not in world.log[-1]
+        world.environment.stop()
+
+    run(scenario)
+
+
 def test_an_initialisation_that_takes_too_long_is_reported() -> None:
     async def scenario() -> None:
         world = World()
@@ -264,7 +303,8 @@ def test_an_initialisation_that_takes_too_long_is_reported() -> None:
             await starting
         assert failed.value.result.error_type == "Sandbox.Timedout"
         assert world.log[-1].endswith("Phase: init\tStatus: timeout")
-        assert world.environment.state is State.STOPPED
+        assert world.environment.state is State.BROKEN
+        world.environment.stop()
 
     run(scenario)
 

@@ -20,14 +20,24 @@ class Pretended:
     def __init__(self, version: FunctionVersion) -> None:
         self.version = version
         self.identity = version.identity
-        self.identity = version.identity
-        self.identity = version.identity
-        self.identity = version.identity
         self.state = State.IDLE
         self.idle_since = 0.0
 
+    lingers = False
+    resets = True
+
     def stop(self) -> None:
         self.state = State.STOPPED
+
+    async def shut_down(self, reason: str) -> None:
+        self.stop()
+
+    async def reset(self) -> bool:
+        self.state = State.RESET if self.resets else State.BROKEN
+        return self.resets
+
+    async def restart(self, limit: float, request_id: str) -> None:
+        self.state = State.IDLE
 
     def freeze(self) -> None:
         assert self.state is State.IDLE
@@ -198,6 +208,35 @@ def test_a_provisioned_version_that_cannot_start_is_tried_again_later_only() -> 
         world.pool.reap()
         await settled(world)
         assert world.pool.provisioned(version("f")) == (1, 1)
+        await world.pool.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_broken_environment_is_reset_and_used_again() -> None:
+    async def scenario() -> None:
+        world = World()
+        lease = await world.pool.acquire(version("f"), "1")
+        lease.environment.state = State.BROKEN
+        world.pool.release(lease.environment)
+        await asyncio.sleep(0.01)
+        again = await world.pool.acquire(version("f"), "2")
+        assert again.environment is lease.environment and not again.first
+        assert again.environment.state is State.IDLE and world.started == ["f"]
+        await world.pool.close()
+
+    asyncio.run(scenario())
+
+
+def test_one_that_cannot_be_reset_is_let_go() -> None:
+    async def scenario() -> None:
+        world = World()
+        lease = await world.pool.acquire(version("f"), "1")
+        cast(Pretended, lease.environment).resets = False
+        lease.environment.state = State.BROKEN
+        world.pool.release(lease.environment)
+        await asyncio.sleep(0.01)
+        assert world.pool.size == 0 and lease.environment.state is State.STOPPED
         await world.pool.close()
 
     asyncio.run(scenario())

@@ -1,7 +1,11 @@
 """One execution environment: a sandbox with a runtime in it, from start to end.
 
-States: STARTING → IDLE ⇄ RUNNING, IDLE ⇄ FROZEN, any → STOPPED.  Every transition is one method;
-none other is legal.
+    STARTING → IDLE ⇄ RUNNING → FINISHING → IDLE        extensions may still be busy: FINISHING
+    IDLE ⇄ FROZEN
+    RUNNING, FINISHING → BROKEN → RESET → STARTING      after a timeout or a crash
+    any → STOPPED
+
+Every transition is one method; none other is legal.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import contextlib
 import json
 import math
 import re
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -18,13 +23,15 @@ from typing import Any
 
 from lambent.clock import Clock, Timer
 from lambent.functions.types import FunctionVersion, Invocation
+from lambent.pool.exits import exit_error
 from lambent.pool.polling import Polling
-from lambent.runtime import lines
 from lambent.runtime.api import ReportedError, RuntimeApi
+from lambent.runtime.extensions import Extension, Extensions
+from lambent.runtime.journal import Append, Journal
 from lambent.runtime.output import Output
+from lambent.runtime.telemetry import Telemetry
 from lambent.sandbox.base import Exit, Sandbox
 
-_TAIL_BYTES = 4096
 _MB = 1024 * 1024
 # An invocation this short touches few pages, so what its report says of memory may be as old as
 # that: reading it takes longer than some functions do.
@@ -32,6 +39,9 @@ _BRIEF = 0.002
 _PEAK_SECONDS = 0.1
 # Timers of the event loop are exact to a millisecond.
 _TIMER_SLACK = 0.001
+# What the end of an environment may take with external extensions, and with internal ones only;
+# the part of it that the runtime has.  Source: AWS Lambda Developer Guide, "Shutdown phase".
+SHUTDOWN_EXTERNAL, SHUTDOWN_INTERNAL, SHUTDOWN_RUNTIME = 2.0, 0.5, 0.3
 
 
 class State(Enum):
@@ -40,6 +50,9 @@ class State(Enum):
     STARTING = "starting"
     IDLE = "idle"
     RUNNING = "running"
+    FINISHING = "finishing"
+    BROKEN = "broken"
+    RESET = "reset"
     FROZEN = "frozen"
     STOPPED = "stopped"
 
@@ -69,16 +82,24 @@ class InitFailed(Exception):
         self.tail = tail
 
 
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What one invocation took: seconds, MB; init is None where there was none."""
+
+    request_id: str
+    status: str
+    error_type: str | None
+    duration: float
+    init: float | None
+    memory_used: int
+
+
 def _error_payload(kind: str, message: str) -> bytes:
     return json.dumps({"errorType": kind, "errorMessage": message}).encode()
 
 
-Append = Callable[[int, list[str]], None]
-"""Where an environment's lines go: (ms since the epoch, messages)."""
-
-
 class ExecutionEnvironment:
-    """See the module's docstring.  Implements the Runtime API's Listener."""
+    """See the module's docstring.  Implements the listeners of the runtime's APIs."""
 
     def __init__(
         self,
@@ -88,38 +109,59 @@ class ExecutionEnvironment:
         response_bytes: int,
         log_rate: int,
         polling: Polling,
+        kind: str = "on-demand",
+        extensions: tuple[str, ...] = (),
+        measured: Callable[[FunctionVersion, Measure], None] | None = None,
     ) -> None:
+        """kind: the initialisation type; extensions: the names of the external ones."""
         self.version = version
         self.identity = version.identity
         self.state = State.STARTING
         self.init_duration: float | None = None
         self.idle_since = 0.0
         self._clock = clock
-        self._append = append
         self._log_rate = log_rate
         self._polling = polling
+        self._measured = measured
         # The most memory it has used, in MB, and when that was read.
         self._peak = 0
         self._peak_read = -math.inf
         # How long the last invocation took.
         self._last = math.inf
         self._response_bytes = response_bytes
-        self._api = RuntimeApi(self, response_bytes)
+        self._external = extensions
+        self._telemetry = Telemetry(
+            clock, self._connect, lambda s: journal.subscription(s.name, s.types)
+        )
+        self._journal = journal = Journal(version, clock, append, self._telemetry, kind)
+        function = {
+            "functionName": version.name,
+            "functionVersion": version.version,
+            "handler": version.configuration.handler,
+            "accountId": version.account,
+        }
+        self._extensions = Extensions(self, extensions, function)
+        self._api = RuntimeApi(self, response_bytes, self._extensions, self._telemetry)
         self._sandbox: Sandbox | None = None
-        self._output: Output | None = None
+        self._outputs: list[Output] = []
         self._loop = asyncio.get_running_loop()
-        self._ready: asyncio.Future[ReportedError | None] = self._loop.create_future()
+        # Initialisation: resolves to None when it is over, to what went wrong otherwise.
+        self._initialised: asyncio.Future[Result | None] = self._loop.create_future()
+        self._launched = self._runtime_ready = False
+        self._launching: asyncio.Task[None] | None = None
         self._turn: asyncio.Future[Result] | None = None
+        self._rested: Callable[[], None] | None = None
         # When the invocation at hand must be done, and the timer that looks whether it is.
         self._deadline = 0.0
         self._timer: Timer | None = None
         self._timer_due = 0.0
         # The invocation that is answered but whose log is still open.
         self._open_log: tuple[str, Result, float, float | None] | None = None
-        self._tail: bytearray | None = None
         self._request_id = ""
         # The invocation whose START line is written already.
         self._begun = ""
+        # Why it is BROKEN, as extensions are told: "timeout" or "failure".
+        self._broken = "failure"
 
     # -- start ----------------------------------------------------------------------------
 
@@ -128,52 +170,107 @@ class ExecutionEnvironment:
 
         phase: "init", or "invoke" where a failed initialisation is repeated inside an invocation.
         """
-        if self.state is not State.STARTING:
+        if self.state is not State.STARTING or self._sandbox is not None:
             raise IllegalTransition(self.state)
-        began = self._clock.monotonic()
         self._sandbox = sandbox
+        self._outputs.append(Output(sandbox.output, self._journal.function, self._log_rate))
+        if sandbox.extension_output >= 0:
+            sink = self._journal.extension_output
+            self._outputs.append(Output(sandbox.extension_output, sink, self._log_rate))
+        sandbox.extension_ended = self._extension_ended
+        if phase == "init":
+            self._announce(phase)
+        await self._initialise(sandbox, limit, phase, request_id, self._api.server.serve)
+
+    async def restart(self, limit: float, request_id: str) -> None:
+        """Initialise again after ``reset``, inside an invocation; raises InitFailed."""
+        if self.state is not State.RESET:
+            raise IllegalTransition(self.state)
+        assert self._sandbox is not None
+        self.state = State.STARTING
+        self._initialised = self._loop.create_future()
+        self._launched = self._runtime_ready = False
+        self._last = math.inf
+        self._sandbox.throttle(False)
+        await self._initialise(self._sandbox, limit, "invoke", request_id, None)
+
+    async def _initialise(
+        self, sandbox: Sandbox, limit: float, phase: str, request_id: str, serve: Any
+    ) -> None:
+        began = self._clock.monotonic()
         self._request_id = request_id
-        self._output = Output(sandbox.output, self._lines, self._log_rate)
         if phase == "invoke":
-            self._tail = bytearray()
-            self._platform(lines.start(request_id, self.version.version))
+            self._journal.tail = bytearray()
+            self._journal.start(request_id, None)
             self._begun = request_id
-        sandbox.launch()
-        connection, sandbox.connection = sandbox.connection, None
-        if connection is not None:
-            await self._api.server.adopt(connection)
-        await self._api.server.serve(sandbox.listener)
-        ready, exited = self._ready, sandbox.exited
-        both: set[asyncio.Future[Any]] = {ready, exited}
-        await asyncio.wait(both, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        for name in self._external:
+            sandbox.launch(name)
+        if not self._external:
+            self._launched = True
+            await self._launch()
+        if serve is not None:
+            await serve(sandbox.listener)
+        await asyncio.wait((self._initialised,), timeout=limit)
         duration = self._clock.monotonic() - began
-        if ready.done() and ready.result() is None and not exited.done():
+        result = self._initialised.result() if self._initialised.done() else self._late(limit)
+        status = (
+            "success" if result is None else "timeout" if result.status == "timeout" else "error"
+        )
+        if result is None:
             self.init_duration = duration
             sandbox.throttle()
             self.state = State.IDLE
-            exited.add_done_callback(self._process_ended)
+            for extension in self._extensions:
+                self._journal.extension(extension.name, "Ready", extension.events, None)
+            self._journal.init_done(duration, phase, status, None)
+            self._telemetry.close_registration()
             return
-        if ready.done() and (reported := ready.result()) is not None:
-            result = Result("error", reported.payload, reported.kind)
-        elif exited.done():
-            result = self._exit_result(exited.result())
-        else:
-            result = self._timeout_result(limit)
-        self._output.finish()
-        status = "timeout" if result.status == "timeout" else "error"
-        kind = None if status == "timeout" else result.error_type
-        self._platform(lines.init_report(duration, phase, status, kind))
+        for output in self._outputs:
+            output.finish()
+        for extension in self._extensions:
+            state, events = extension.state.value, extension.events
+            self._journal.extension(extension.name, state, events, extension.error_type)
+        self._journal.init_done(
+            duration, phase, status, None if status == "timeout" else result.error_type
+        )
         if phase == "invoke":
             self._close_log(request_id, result, duration, None)
-        self.stop()
-        raise InitFailed(result, bytes(self._tail or b""))
+        tail, self._journal.tail = bytes(self._journal.tail or b""), None
+        self.state = State.BROKEN
+        raise InitFailed(result, tail)
 
-    def announce(self) -> None:
+    async def _launch(self) -> None:
+        """Start the runtime and take its connection."""
+        sandbox = self._sandbox
+        assert sandbox is not None
+        sandbox.launch()
+        sandbox.exited.add_done_callback(self._process_ended)
+        connection, sandbox.connection = sandbox.connection, None
+        if connection is not None:
+            await self._api.server.adopt(connection)
+
+    def _announce(self, phase: str) -> None:
         """Write the first line of the log."""
-        runtime = _runtime_version(self.version.configuration.runtime)
-        digest = self.version.configuration.runtime.encode().hex().ljust(64, "0")[:64]
+        name = self.version.configuration.runtime
+        digest = name.encode().hex().ljust(64, "0")[:64]
         arn = f"arn:aws:lambda:{self.version.region}::runtime:{digest}"
-        self._platform(lines.init_start(f"{runtime}.v1", arn))
+        memory = self.version.configuration.memory_size * _MB
+        self._journal.init_start(f"{_runtime_version(name)}.v1", arn, phase, memory)
+
+    def _progress(self) -> None:
+        """Something that others may wait for has happened."""
+        if self.state is State.STARTING:
+            if not self._launched and self._extensions.registered:
+                self._launched = True
+                self._launching = asyncio.ensure_future(self._launch())
+            if self._runtime_ready and self._extensions.ready and not self._initialised.done():
+                self._initialised.set_result(None)
+        elif self.state is State.FINISHING and self._extensions.ready:
+            self._rest(State.IDLE)
+
+    def _fail_init(self, result: Result) -> None:
+        if self.state is State.STARTING and not self._initialised.done():
+            self._initialised.set_result(result)
 
     # -- an invocation --------------------------------------------------------------------
 
@@ -197,12 +294,16 @@ class ExecutionEnvironment:
         left = max(0.0, self.version.configuration.timeout - spent)
         self._deadline = began + left
         self._watch_deadline(left)
-        self._api.dispatch(invocation, int((self._clock.time() + left) * 1000))
+        deadline_ms = int((self._clock.time() + left) * 1000)
+        self._api.dispatch(invocation, deadline_ms)
+        if self._extensions.any:
+            self._tell_extensions(invocation, deadline_ms)
         self._polling.begun(self._last)
         # The runtime has its event; what it prints is read after this line is written.
+        journal = self._journal
         if self._begun != request_id:
-            self._tail = bytearray() if invocation.log_tail else None
-            self._platform(lines.start(request_id, self.version.version))
+            journal.tail = bytearray() if invocation.log_tail else None
+            journal.start(request_id, invocation.trace_id)
         try:
             result = await turn
         except asyncio.CancelledError:
@@ -217,23 +318,45 @@ class ExecutionEnvironment:
         self._open_log = (request_id, result, duration, self.init_duration if first else None)
         if result.status in ("timeout", "failure"):
             self._settle()
-            self.stop()
+            if self.state is State.RUNNING:
+                self.state = State.BROKEN
+                self._broken = result.status
         elif self.state is State.RUNNING:
-            self.state = State.IDLE
-        if self._tail is None:
+            self.state = State.IDLE if self._extensions.ready else State.FINISHING
+        if journal.tail is None:
             # The answer first, the bookkeeping once it is on its way.
             self._loop.call_soon(self._settle, True)
             return result, b""
         self._settle()
-        tail, self._tail = bytes(self._tail), None
+        tail, journal.tail = bytes(journal.tail), None
         return result, tail
+
+    def _tell_extensions(self, invocation: Invocation, deadline_ms: int) -> None:
+        self._extensions.invoke(
+            {
+                "deadlineMs": deadline_ms,
+                "requestId": invocation.request_id,
+                "invokedFunctionArn": invocation.invoked_arn,
+                "tracing": {"type": "X-Amzn-Trace-Id", "value": invocation.trace_id or ""},
+            }
+        )
+
+    def when_rested(self, callback: Callable[[], None]) -> None:
+        """Call back when a FINISHING environment is at rest: IDLE, BROKEN or STOPPED."""
+        self._rested = callback
+
+    def _rest(self, state: State) -> None:
+        self.state = state
+        callback, self._rested = self._rested, None
+        if callback is not None:
+            callback()
 
     def _settle(self, polled: bool = False) -> None:
         """Close the log of the last invocation; nothing if it is closed."""
         if self._open_log is not None:
-            assert self._output is not None
             closing, self._open_log = self._open_log, None
-            self._output.finish(polled)
+            for output in self._outputs:
+                output.finish(polled)
             self._close_log(*closing)
 
     def _watch_deadline(self, seconds: float) -> None:
@@ -247,35 +370,41 @@ class ExecutionEnvironment:
 
     def _look_at_deadline(self) -> None:
         self._timer = None
-        if self._turn is not None:
+        if self._turn is not None or self.state is State.FINISHING:
             left = self._deadline - self._clock.monotonic()
             if left > _TIMER_SLACK:
                 self._watch_deadline(left)
+            elif self._turn is not None:
+                self._finish(self._late(self.version.configuration.timeout))
             else:
-                self._finish(self._timeout_result(self.version.configuration.timeout))
+                self._rest(State.BROKEN)
 
     def _close_log(
         self, request_id: str, result: Result, duration: float, init_duration: float | None
     ) -> None:
         """END, REPORT and, after a timeout, the line that says so."""
         assert self._sandbox is not None
-        memory = self.version.configuration.memory_size
         now = self._clock.monotonic()
         if duration > _BRIEF or now - self._peak_read > _PEAK_SECONDS:
             self._peak_read = now
             with contextlib.suppress(OSError, ValueError):
                 self._peak = -(-self._sandbox.memory_peak() // _MB)
-        failed = result.status == "failure" or self.state is State.STARTING
-        status = "timeout" if result.status == "timeout" else "error" if failed else None
-        kind = result.error_type if status == "error" else None
-        used = min(memory, self._peak)
-        closing = [
-            lines.end(request_id),
-            lines.report(request_id, duration, memory, used, init_duration, status, kind),
-        ]
+        configuration = self.version.configuration
+        used = min(configuration.memory_size, self._peak)
+        status = result.status
+        if self.state is State.STARTING and status == "error":
+            status = "failure"
+        last = None
         if status == "timeout":
-            closing.append(self._timeout_line(request_id))
-        self._write(int(self._clock.time() * 1000), closing)
+            last = f"{request_id} Task timed out after {configuration.timeout:.2f} seconds"
+        self._journal.done(
+            request_id, status, duration, used, init_duration, result.error_type,
+            len(result.payload), last,
+        )  # fmt: skip
+        if self._measured is not None:
+            kind = result.error_type
+            measure = Measure(request_id, result.status, kind, duration, init_duration, used)
+            self._measured(self.version, measure)
 
     # -- between invocations --------------------------------------------------------------
 
@@ -294,31 +423,87 @@ class ExecutionEnvironment:
             raise IllegalTransition(self.state)
         assert self._sandbox is not None
         with contextlib.suppress(OSError):
-            self._sandbox.thaw()
+            self._sandbox.freeze(False)
         self.state = State.IDLE
 
+    async def reset(self) -> bool:
+        """End everything inside but keep /tmp; False if it is of no further use."""
+        if self.state is not State.BROKEN:
+            return False
+        assert self._sandbox is not None
+        await self._end_extensions(self._sandbox, self._broken)
+        if not await self._sandbox.reset() or self.state is not State.BROKEN:
+            return False
+        self._api.renew()
+        self._extensions.renew()
+        self._telemetry.renew()
+        self.state = State.RESET
+        return True
+
+    @property
+    def lingers(self) -> bool:
+        """Whether extensions want to know of its end."""
+        return self._extensions.any and self.state in (State.IDLE, State.FROZEN)
+
+    async def shut_down(self, reason: str) -> None:
+        """End it, with the time for extensions that AWS gives them; idempotent."""
+        if self.lingers:
+            if self.state is State.FROZEN:
+                self.thaw()
+            self.state = State.BROKEN
+            assert self._sandbox is not None
+            self._sandbox.throttle(False)
+            await self._end_extensions(self._sandbox, reason)
+        self.stop()
+
+    async def _end_extensions(self, sandbox: Sandbox, reason: str) -> None:
+        """The shutdown phase: SIGTERM for the runtime, then SHUTDOWN for external extensions."""
+        if not self._extensions.any:
+            return
+        budget = SHUTDOWN_EXTERNAL if self._extensions.external else SHUTDOWN_INTERNAL
+        until = self._clock.monotonic() + budget
+        sandbox.terminate()
+        await asyncio.wait((sandbox.exited,), timeout=budget * SHUTDOWN_RUNTIME)
+        left = max(0.0, until - self._clock.monotonic())
+        self._extensions.shut_down(reason, int((self._clock.time() + left) * 1000))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(left):
+                await self._telemetry.drain()
+                while any(
+                    each.external and each.state.value != "Exited" for each in self._extensions
+                ):
+                    await asyncio.sleep(0.005)
+
     def stop(self) -> None:
-        """End it; idempotent."""
+        """End it at once; idempotent."""
         if self.state is State.STOPPED:
             return
         if self._sandbox is not None:
             self._settle()
+        finishing = self.state is State.FINISHING
         self.state = State.STOPPED
         if self._timer is not None:
             self._timer.cancel()
-        if self._output is not None:
-            self._output.close()
+        if self._launching is not None:
+            self._launching.cancel()
+        for output in self._outputs:
+            output.close()
+        self._telemetry.renew()
         self._api.server.stop_listening()
         for connection in list(self._api.server.connections):
             connection.abort()
         if self._sandbox is not None:
             self._sandbox.destroy()
+        if finishing:
+            self._rest(State.STOPPED)
 
-    # -- what the runtime says (Listener) -------------------------------------------------
+    # -- what the runtime says ------------------------------------------------------------
 
     def runtime_ready(self) -> None:
-        if not self._ready.done():
-            self._ready.set_result(None)
+        if not self._runtime_ready:
+            self._runtime_ready = True
+            self._extensions.close_registration()
+            self._progress()
 
     def runtime_responded(self, payload: bytes) -> None:
         self._finish(Result("success", payload))
@@ -336,8 +521,42 @@ class ExecutionEnvironment:
         self._finish(Result("error", payload, kind))
 
     def runtime_init_failed(self, error: ReportedError) -> None:
-        if not self._ready.done():
-            self._ready.set_result(error)
+        self._fail_init(Result("error", error.payload, error.kind))
+
+    # -- what the extensions say ----------------------------------------------------------
+
+    def extensions_changed(self) -> None:
+        self._progress()
+
+    def extension_failed(self, extension: Extension, kind: str) -> None:
+        self._break(kind, f"{extension.name}: {extension.error_type}")
+
+    def _extension_ended(self, name: str, status: int) -> None:
+        extension = self._extensions.ended(name)
+        code = status >> 8 if status & 0x7F == 0 else 128 + (status & 0x7F)
+        kind = (
+            "Extension.LaunchError"
+            if code == 127 and self.state is State.STARTING
+            else "Extension.Crash"
+        )
+        extension.error_type = extension.error_type or kind
+        self._break(kind, f"exit code {code}")
+
+    def _break(self, kind: str, reason: str) -> None:
+        """An extension that ends takes the environment along."""
+        message = f"RequestId: {self._request_id} Error: {reason}"
+        result = Result("failure", _error_payload(kind, message), kind)
+        self._fail_init(result)
+        self._finish(result)
+        if self.state is State.FINISHING:
+            self._rest(State.BROKEN)
+        elif self.state in (State.IDLE, State.FROZEN):
+            self.stop()
+
+    async def _connect(self, port: int) -> socket.socket:
+        if self._sandbox is None:
+            raise OSError("there is no sandbox")
+        return await self._sandbox.connect(port)
 
     # -- what happens to it ---------------------------------------------------------------
 
@@ -346,75 +565,24 @@ class ExecutionEnvironment:
             self._turn.set_result(result)
 
     def _process_ended(self, exited: asyncio.Future[Exit]) -> None:
-        if self.state is State.RUNNING:
-            self._finish(self._exit_result(exited.result()))
+        if self._sandbox is None or exited is not self._sandbox.exited:
+            return  # of a launch before the last
+        kind, message = exit_error(exited.result(), self._request_id)
+        result = Result("failure", _error_payload(kind, message), kind)
+        self._fail_init(result)
+        self._finish(result)
+        if self.state is State.FINISHING:
+            self._rest(State.BROKEN)
         elif self.state in (State.IDLE, State.FROZEN):
             self.stop()
 
-    def _timeout_result(self, timeout: float) -> Result:
+    def _late(self, timeout: float) -> Result:
         message = f"RequestId: {self._request_id} Error: Task timed out after {timeout:.2f} seconds"
         kind = "Sandbox.Timedout"
         return Result("timeout", _error_payload(kind, message), kind)
-
-    def _timeout_line(self, request_id: str) -> str:
-        timeout = self.version.configuration.timeout
-        return f"{request_id} Task timed out after {timeout:.2f} seconds"
-
-    def _exit_result(self, ended: Exit) -> Result:
-        if ended.not_executed is not None:
-            kind = "Runtime.InvalidEntrypoint"
-            reason = ended.not_executed
-        elif ended.out_of_memory:
-            kind = "Runtime.OutOfMemory"
-            reason = "Runtime exited with error: signal: killed"
-        else:
-            kind = "Runtime.ExitError"
-            reason = _reason(ended.status)
-        message = f"RequestId: {self._request_id} Error: {reason}"
-        return Result("failure", _error_payload(kind, message), kind)
-
-    # -- its log --------------------------------------------------------------------------
-
-    def _lines(self, messages: list[str]) -> None:
-        self._write(int(self._clock.time() * 1000), messages)
-
-    def _platform(self, line: str) -> None:
-        self._write(int(self._clock.time() * 1000), [line])
-
-    def _write(self, timestamp: int, messages: list[str]) -> None:
-        tail = self._tail
-        if tail is not None:
-            tail += "".join([f"{message}\n" for message in messages]).encode("utf-8", "replace")
-            del tail[:-_TAIL_BYTES]
-        self._append(timestamp, messages)
 
 
 def _runtime_version(runtime: str) -> str:
     """As AWS writes it: python:3.12, nodejs:20, java:17, provided:al2023."""
     found = re.fullmatch(r"([a-z]+)\.?(.*?)(?:\.x)?", runtime)
     return f"{found[1]}:{found[2]}" if found else runtime
-
-
-_SIGNALS = {
-    4: "illegal instruction",
-    6: "aborted",
-    7: "bus error",
-    8: "floating point exception",
-    9: "killed",
-    11: "segmentation fault",
-    15: "terminated",
-    31: "bad system call",
-}
-
-
-def _reason(status: int | None) -> str:
-    """How a process ended, in the words AWS uses."""
-    if status is None:
-        return "Runtime exited with error: signal: killed"
-    signal = status & 0x7F
-    if signal:
-        return f"Runtime exited with error: signal: {_SIGNALS.get(signal, signal)}"
-    code = status >> 8
-    if code:
-        return f"Runtime exited with error: exit status {code}"
-    return "Runtime exited without providing a reason"

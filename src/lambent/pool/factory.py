@@ -8,11 +8,12 @@ from pathlib import Path
 from lambent import ids
 from lambent.clock import Clock, utc
 from lambent.functions.types import FunctionVersion
-from lambent.pool.environment import Append, ExecutionEnvironment
+from lambent.pool.environment import ExecutionEnvironment, Measure
 from lambent.pool.polling import Polling
 from lambent.runtime import languages, variables
+from lambent.runtime.journal import Append
 from lambent.runtime.languages import Languages
-from lambent.sandbox.base import Mount, SandboxBackend, SandboxError, SandboxSpec
+from lambent.sandbox.base import Extension, Mount, SandboxBackend, SandboxError, SandboxSpec
 
 _MB = 1024 * 1024
 # One vCPU at 1,769 MB: AWS Lambda Developer Guide, "Configure Lambda function memory".
@@ -40,6 +41,7 @@ class EnvironmentFactory:
         response_bytes: int,
         log_rate: int,
         poll_seconds: float,
+        measured: Callable[[FunctionVersion, Measure], None] | None = None,
     ) -> None:
         self._backend = backend
         self._host = host
@@ -50,15 +52,19 @@ class EnvironmentFactory:
         self._response_bytes = response_bytes
         self._log_rate = log_rate
         self._polling = Polling(clock, poll_seconds)
+        self._measured = measured
 
     async def start(
-        self, version: FunctionVersion, request_id: str, phase: str, limit: float
+        self, version: FunctionVersion, request_id: str, phase: str, limit: float, kind: str
     ) -> ExecutionEnvironment:
-        """A ready environment; raises InitFailed or SandboxError."""
+        """A ready environment; raises InitFailed or SandboxError.
+
+        kind: the initialisation type, "on-demand" or "provisioned-concurrency".
+        """
         stream = self._stream(version)
         mounts = await self._mounts(version)
-        sandbox = await self._backend.start(self._spec(version, mounts, stream))
-
+        extensions = _extensions(mounts)
+        sandbox = await self._backend.start(self._spec(version, mounts, stream, kind, extensions))
         environment = ExecutionEnvironment(
             version,
             self._clock,
@@ -66,10 +72,11 @@ class EnvironmentFactory:
             self._response_bytes,
             self._log_rate,
             self._polling,
+            kind,
+            tuple(each.name for each in extensions),
+            self._measured,
         )
         try:
-            if phase == "init":
-                environment.announce()
             await environment.start(sandbox, limit, phase, request_id)
         except BaseException:
             environment.stop()
@@ -97,19 +104,38 @@ class EnvironmentFactory:
         return (code, Mount(str(layers), "/opt"))
 
     def _spec(
-        self, version: FunctionVersion, mounts: tuple[Mount, ...], stream: str
+        self,
+        version: FunctionVersion,
+        mounts: tuple[Mount, ...],
+        stream: str,
+        kind: str,
+        extensions: tuple[Extension, ...],
     ) -> SandboxSpec:
         configuration = version.configuration
         language = self._host.get(configuration.runtime)
         if language is None:
             raise SandboxError(f"this host has no {configuration.runtime}")
+        environment = variables.build(version, stream, kind, "")
         return SandboxSpec(
             tenant=version.account,
             language=language,
             mounts=mounts,
-            environment=variables.build(version, stream, "on-demand", ""),
+            environment=environment,
             memory_bytes=configuration.memory_size * _MB,
             tmp_bytes=configuration.ephemeral_storage * _MB,
             cpus=configuration.memory_size / MEMORY_PER_CPU,
             program=languages.program(language, configuration),
+            extensions=extensions,
+            extension_environment=variables.for_extensions(environment) if extensions else {},
         )
+
+
+def _extensions(mounts: tuple[Mount, ...]) -> tuple[Extension, ...]:
+    """The external extensions in the layers: every file in /opt/extensions."""
+    found: list[Extension] = []
+    for mount in mounts:
+        folder = Path(mount.source, "extensions")
+        if mount.target == "/opt" and folder.is_dir():
+            names = sorted(each.name for each in folder.iterdir() if each.is_file())
+            found += [Extension(name, f"/opt/extensions/{name}") for name in names]
+    return tuple(found)

@@ -11,8 +11,9 @@ import asyncio
 import contextlib
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 from lambent.clock import Clock
 from lambent.errors import ServiceFailure, TooManyRequests
@@ -22,8 +23,13 @@ from lambent.sandbox.base import SandboxError
 
 _log = logging.getLogger(__name__)
 
-Starter = Callable[[FunctionVersion, str, str, float], Awaitable[ExecutionEnvironment]]
-"""Makes an environment: version, request id, phase ("init" or "invoke"), seconds allowed."""
+Starter = Callable[[FunctionVersion, str, str, float, str], Awaitable[ExecutionEnvironment]]
+"""Makes an environment: version, request id, phase ("init" or "invoke"), seconds allowed,
+initialisation type ("on-demand" or "provisioned-concurrency")."""
+
+# Longest initialisation of a provisioned environment, unless the function's timeout is longer.
+# Source: AWS Lambda Developer Guide, "Execution environment lifecycle".
+PROVISIONED_INIT_SECONDS = 130.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +130,8 @@ class Pool:
                 environment.thaw()
             if environment.state is State.IDLE:
                 return Lease(environment, first=False)
+            if environment.state is State.RESET:
+                return await self._restarted(Lease(environment, first=False), request_id)
             self._forget(line)
         # Finding its last environment ended may have taken the line off the list.
         self._lines[key] = line
@@ -131,17 +139,40 @@ class Pool:
         line.waiting.append(_Waiter(request_id, future))
         self._want(line)
         try:
-            return await future
+            lease = await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and not future.exception():
                 self.release(future.result().environment)
             raise
+        if lease.environment.state is State.RESET:
+            return await self._restarted(lease, request_id)
+        return lease
+
+    async def _restarted(self, lease: Lease, request_id: str) -> Lease:
+        """Initialise an environment that was reset, in the function's own time."""
+        environment = lease.environment
+        began = self._clock.monotonic()
+        try:
+            await environment.restart(float(environment.version.configuration.timeout), request_id)
+        except BaseException:
+            self.release(environment)
+            raise
+        lease.spent = self._clock.monotonic() - began
+        return lease
 
     def release(self, environment: ExecutionEnvironment) -> None:
         """Take an environment back; one that ended or is outdated is let go."""
         line = self._lines.get(environment.identity)
-        if environment.state is not State.IDLE or line is None or self._closed:
-            environment.stop()
+        state = environment.state
+        if line is not None and not self._closed:
+            if state is State.FINISHING:
+                environment.when_rested(lambda: self.release(environment))
+                return
+            if state is State.BROKEN:
+                self._spawn(self._reset(environment))
+                return
+        if state not in (State.IDLE, State.RESET) or line is None or self._closed:
+            self._end(environment)
             if line is not None:
                 self._forget(line)
                 self._want(line)
@@ -157,6 +188,24 @@ class Pool:
         self._idle[environment] = line
         self._warm.append((now, environment))
         self._tick_soon()
+
+    async def _reset(self, environment: ExecutionEnvironment) -> None:
+        """After a timeout or a crash: empty it, so that it can be initialised again."""
+        if not await environment.reset():
+            environment.stop()
+        self.release(environment)
+
+    def _end(self, environment: ExecutionEnvironment) -> None:
+        """Let an environment end; in its own time if it has extensions that want to know."""
+        if environment.lingers:
+            self._spawn(environment.shut_down("spindown"))
+        else:
+            environment.stop()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def retire(self, keep: Callable[[FunctionVersion], bool]) -> None:
         """Let go of every line whose version is not kept; running invocations finish."""
@@ -212,9 +261,7 @@ class Pool:
             self._total += 1
             line.total += 1
             line.in_progress += 1
-            task = asyncio.ensure_future(self._start_one(line))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._spawn(self._start_one(line))
 
     def _make_room(self) -> bool:
         """Below the limit, or below it once the longest idle environment is gone."""
@@ -269,14 +316,17 @@ class Pool:
         """
         version = line.version
         request_id = self._request_id(line)
+        timeout = float(version.configuration.timeout)
+        kind, limit = "on-demand", self._limits.init_seconds
+        if line.ready < line.provisioned and not request_id:
+            kind, limit = "provisioned-concurrency", max(PROVISIONED_INIT_SECONDS, timeout)
         try:
-            environment = await self._start(version, request_id, "init", self._limits.init_seconds)
+            environment = await self._start(version, request_id, "init", limit, kind)
             return Lease(environment, first=True)
         except InitFailed:
             pass
         began = self._clock.monotonic()
-        timeout = float(version.configuration.timeout)
-        environment = await self._start(version, request_id, "invoke", timeout)
+        environment = await self._start(version, request_id, "invoke", timeout, kind)
         return Lease(environment, first=False, spent=self._clock.monotonic() - began)
 
     @staticmethod
@@ -303,7 +353,7 @@ class Pool:
     def _drop(self, environment: ExecutionEnvironment) -> None:
         """Stop an idle environment."""
         line = self._idle.pop(environment)
-        environment.stop()
+        self._end(environment)
         self._forget(line)
 
     def _tick_soon(self) -> None:
@@ -353,8 +403,7 @@ class Pool:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        for environment in list(self._idle):
-            environment.stop()
+        await asyncio.gather(*[each.shut_down("spindown") for each in self._idle])
         self._idle.clear()
         self._warm.clear()
         self._lines.clear()

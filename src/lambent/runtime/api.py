@@ -7,6 +7,7 @@ request comes in.  Paths, status codes and bodies: AWS Lambda, "Using the Lambda
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from dataclasses import dataclass
@@ -15,9 +16,14 @@ from typing import Protocol
 
 from lambent.functions.types import Invocation
 from lambent.http import Exchange, HttpLimits, HttpServer
+from lambent.runtime import extensions, telemetry
+from lambent.runtime.extensions import Extensions
+from lambent.runtime.telemetry import Telemetry
 
 _PREFIX = "/2018-06-01/runtime/"
 _ERROR_TYPE = re.compile(r"(Runtime|Function)\.[A-Z][a-zA-Z]+")
+_ERROR_TYPE_HEADER = "lambda-runtime-function-error-type"
+_MODE = "lambda-runtime-function-response-mode"
 _ERROR_BYTES = 1024 * 1024
 _JSON = [("Content-Type", "application/json")]
 _ACCEPTED = b'{"status":"OK"}\n'
@@ -65,8 +71,12 @@ class Listener(Protocol):
 class RuntimeApi:
     """Serves one environment's runtime; one event at a time."""
 
-    def __init__(self, listener: Listener, response_bytes: int) -> None:
+    def __init__(
+        self, listener: Listener, response_bytes: int, joined: Extensions, listening: Telemetry
+    ) -> None:
         self._listener = listener
+        self._extensions = joined
+        self._telemetry = listening
         self._response_bytes = response_bytes
         self._state = State.STARTED
         self._poll: Exchange | None = None
@@ -74,6 +84,14 @@ class RuntimeApi:
         self._event: Invocation | None = None
         self._deadline_ms = 0
         self.server = HttpServer(self.handle, LIMITS)
+
+    def renew(self) -> None:
+        """Forget the runtime that was there: another is about to start."""
+        self._state = State.STARTED
+        self._poll = self._event = None
+        self._request_id = ""
+        for connection in list(self.server.connections):
+            connection.abort()
 
     @property
     def state(self) -> State:
@@ -109,6 +127,14 @@ class RuntimeApi:
             if rest == "init/error" and method == "POST":
                 self._init_error(exchange)
                 return
+        elif path.startswith(extensions.PREFIX):
+            self._extensions.handle(exchange)
+            return
+        elif path in telemetry.PATHS:
+            extension = self._extensions.identify(exchange)
+            if extension is not None:
+                self._telemetry.handle(exchange, extension.name)
+            return
         elif path == "/2018-06-01/ping" and method == "GET":
             exchange.respond(200, (), b"pong")
             return
@@ -157,11 +183,20 @@ class RuntimeApi:
     def _response(self, exchange: Exchange, request_id: str) -> None:
         if not self._answers(exchange, request_id, "InvocationResponse"):
             return
+        mode = exchange.headers.get(_MODE, "")
+        if mode and mode != "streaming":
+            kind = "InvalidFunctionResponseMode"
+            self._fail(exchange, 400, kind, "Invalid function response mode")
+            return
 
         def done(body: bytes | None) -> None:
             if not self._answers(exchange, request_id, "InvocationResponse"):
                 return
             self._state = State.RESPONDED
+            if exchange.trailers.get(_ERROR_TYPE_HEADER):
+                self._listener.runtime_failed(_error_of_trailers(exchange))
+                self._accepted(exchange)
+                return
             if body is None:
                 size = int(exchange.headers.get("content-length", self._response_bytes + 1))
                 message = f"Exceeded maximum allowed payload size ({self._response_bytes} bytes)."
@@ -234,10 +269,22 @@ class RuntimeApi:
         exchange.respond(status, _JSON, body)
 
 
+def _error_of_trailers(exchange: Exchange) -> ReportedError:
+    """The error that ended a streamed response."""
+    kind = exchange.trailers[_ERROR_TYPE_HEADER]
+    text = exchange.trailers.get("lambda-runtime-function-error-body", "")
+    try:
+        payload = base64.b64decode(text, validate=True)
+        json.loads(payload)
+    except (ValueError, RecursionError):
+        payload = json.dumps({"errorType": kind, "errorMessage": ""}).encode()
+    return ReportedError(kind if _ERROR_TYPE.fullmatch(kind) else "Function.Unknown", payload)
+
+
 def _error_of(exchange: Exchange, body: bytes | None, unknown: str) -> ReportedError:
     """A reported error; its type from the header or, as older clients have it, from the body."""
     payload = body or b"{}"
-    kind = exchange.headers.get("lambda-runtime-function-error-type", "")
+    kind = exchange.headers.get(_ERROR_TYPE_HEADER, "")
     try:
         document = json.loads(payload)
         told = document.get("errorType", "") if isinstance(document, dict) else ""

@@ -130,11 +130,11 @@ class Sandbox(Protocol):
     def throttle(self, throttled: bool = True) -> None:
         """Apply the CPU share (the end of initialisation), or lift it."""
 
-    def freeze(self) -> None:
-        """Stop all its processes, if the host can."""
+    def freeze(self, frozen: bool = True) -> None:
+        """Stop all its processes, if the host can, or let them run again."""
 
-    def thaw(self) -> None:
-        """Let them run again."""
+    async def connect(self, port: int) -> socket.socket:
+        """A stream to a port that a program inside listens on; raises OSError."""
 
     def terminate(self) -> None:
         """Ask the runtime process to end (SIGTERM)."""

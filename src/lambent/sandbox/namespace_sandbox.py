@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+from collections import deque
 from collections.abc import Callable, Iterator
 
 from lambent.sandbox.base import Exit, Program, SandboxError, SandboxSpec
@@ -40,6 +41,7 @@ class NamespaceSandbox:
         # Whether the runtime has been booted ahead of its function and waits for it.
         self._booted = False
         self._resetting: asyncio.Future[bool] | None = None
+        self._connecting: deque[asyncio.Future[int]] = deque()
         self._loop = asyncio.get_running_loop()
         self.output = output
         self.extension_output = -1
@@ -145,6 +147,12 @@ class NamespaceSandbox:
             self._lost()
             return
         word, descriptors = message
+        if "connected" in word and self._connecting:
+            future = self._connecting.popleft()
+            if descriptors and not future.done():
+                future.set_result(descriptors.pop())
+            elif not future.done():
+                future.set_exception(ConnectionRefusedError(word["connected"]))
         for each in descriptors:
             os.close(each)
         if "exit" in word:
@@ -164,6 +172,9 @@ class NamespaceSandbox:
         """PID 1 is gone, and with it everything inside."""
         if self._resetting is not None and not self._resetting.done():
             self._resetting.set_result(False)
+        while self._connecting:
+            if not (future := self._connecting.popleft()).done():
+                future.set_exception(ConnectionResetError("the sandbox is gone"))
         if not self.exited.done():
             self.exited.set_result(Exit(None, self._memory_ran_out()))
 
@@ -188,15 +199,22 @@ class NamespaceSandbox:
         if self._group is not None:
             self._group.throttle(self._cpus if throttled else None)
 
-    def freeze(self) -> None:
-        if self._group is not None and not self._frozen:
-            self._group.freeze(True)
-            self._frozen = True
+    def freeze(self, frozen: bool = True) -> None:
+        if self._group is not None and self._frozen is not frozen:
+            self._group.freeze(frozen)
+            self._frozen = frozen
 
-    def thaw(self) -> None:
-        if self._group is not None and self._frozen:
-            self._group.freeze(False)
-            self._frozen = False
+    async def connect(self, port: int) -> socket.socket:
+        future: asyncio.Future[int] = self._loop.create_future()
+        self._connecting.append(future)
+        try:
+            self._channel.send({"op": "connect", "port": port})
+        except SandboxError as error:
+            self._connecting.remove(future)
+            raise OSError(str(error)) from error
+        stream = socket.socket(fileno=await future)
+        stream.setblocking(False)
+        return stream
 
     def terminate(self) -> None:
         with contextlib.suppress(SandboxError):
@@ -224,7 +242,7 @@ class NamespaceSandbox:
 
     def _kill(self) -> None:
         with contextlib.suppress(OSError):
-            self.thaw()
+            self.freeze(False)
         if self._pidfd >= 0:
             # PID 1 of its namespace: the kernel takes everything inside along.
             with contextlib.suppress(ProcessLookupError):

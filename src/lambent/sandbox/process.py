@@ -132,11 +132,11 @@ class ProcessSandbox:
     def throttle(self, throttled: bool = True) -> None:
         """Nothing limits the CPU of a plain process."""
 
-    def freeze(self) -> None:
+    def freeze(self, frozen: bool = True) -> None:
         """A plain process is left running."""
 
-    def thaw(self) -> None:
-        """See freeze."""
+    async def connect(self, port: int) -> socket.socket:
+        raise OSError("extensions are not offered without isolation")
 
     def memory_peak(self) -> int:
         if self._process is None:

@@ -16,11 +16,13 @@ Messages from the server, each {"op": ...}:
 * ``launch`` {"extension": name or null, "connected"} with the runtime's connection: start an
   extension or the runtime (again);
 * ``reset``: end every process inside;
+* ``connect`` {"port"}: connect to a port inside;
 * ``terminate``: send the runtime SIGTERM.
 
 To the server: {"ready": pid} with [listening socket, pidfd]; {"error": text};
 {"exit": wait status, "not_executed": text or null} when the runtime has ended;
-{"extension": name, "exit": wait status}; {"reset": true}.
+{"extension": name, "exit": wait status}; {"reset": true}; {"connected": text} with the stream, or
+with why there is none.
 """
 
 from __future__ import annotations

@@ -39,6 +39,8 @@ _LIMITS = (
     (resource.RLIMIT_CORE, 0),
 )
 
+_CONNECT_SECONDS = 0.1
+
 
 def _attach(trees: list[int], targets: list[str]) -> None:
     for tree, target in zip(trees, targets):  # noqa: B905 - Python 3.10
@@ -137,6 +139,17 @@ class Init:
             self._release()
         else:
             self._launch_runtime(descriptors[0] if order["connected"] else -1)
+
+    def _do_connect(self, order: dict[str, Any], descriptors: list[int]) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream:
+            # Loopback: it connects at once, or nobody listens, or too many wait.
+            stream.settimeout(_CONNECT_SECONDS)
+            try:
+                stream.connect(("127.0.0.1", order["port"]))
+            except (OSError, OverflowError) as error:
+                wire.send(self._channel, {"connected": str(error)})
+            else:
+                wire.send(self._channel, {"connected": ""}, [stream.fileno()])
 
     def _do_terminate(self, order: dict[str, Any], descriptors: list[int]) -> None:
         if self._runtime:
