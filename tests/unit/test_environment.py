@@ -293,6 +293,24 @@ def test_a_broken_environment_is_emptied_and_initialises_again_in_the_invocation
     run(scenario)
 
 
+def test_a_runtime_that_ends_after_its_answer_fails_nobody() -> None:
+    async def scenario() -> None:
+        world = await World().start()
+        turn = world.invoking("one")
+        await world.event()
+        world.answer("one", b"1", query="")
+        assert (await turn)[0].status == "success"
+        assert world.environment.state is State.FINISHING
+        rested = asyncio.get_running_loop().create_future()
+        world.environment.when_rested(lambda: rested.set_result(None))
+        world.sandbox.exited.set_result(Exit(0))
+        await rested
+        assert await world.environment.reset()
+        world.environment.stop()
+
+    run(scenario)
+
+
 def test_an_initialisation_that_takes_too_long_is_reported() -> None:
     async def scenario() -> None:
         world = World()
@@ -345,10 +363,13 @@ def test_a_response_over_the_limit_is_refused_and_the_runtime_lives_on() -> None
         result, _ = await turn
         assert result.error_type == "Function.ResponseSizeTooLarge"
         assert (await world.event()).startswith(b"HTTP/1.1 413")
-        # The event is there before the runtime asks for it.
-        turn = world.invoking("two")
-        await asyncio.sleep(0)
+        # It takes the next event when its runtime has asked for it.
+        rested = asyncio.get_running_loop().create_future()
+        assert world.environment.state is State.FINISHING
+        world.environment.when_rested(lambda: rested.set_result(None))
         world.send(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\n" + HOST + b"\r\n")
+        await rested
+        turn = world.invoking("two")
         assert b"Request-Id: two" in await world.event()
         world.answer("two", b"2", query="")
         assert (await turn)[0].payload == b"2"

@@ -1,6 +1,6 @@
 """One execution environment: a sandbox with a runtime in it, from start to end.
 
-    STARTING → IDLE ⇄ RUNNING → FINISHING → IDLE        extensions may still be busy: FINISHING
+    STARTING → IDLE ⇄ RUNNING → FINISHING → IDLE        FINISHING: until all ask for the next event
     IDLE ⇄ FROZEN
     RUNNING, FINISHING → BROKEN → RESET → STARTING      after a timeout or a crash
     any → STOPPED
@@ -265,8 +265,18 @@ class ExecutionEnvironment:
                 self._launching = asyncio.ensure_future(self._launch())
             if self._runtime_ready and self._extensions.ready and not self._initialised.done():
                 self._initialised.set_result(None)
-        elif self.state is State.FINISHING and self._extensions.ready:
+        elif self.state is State.FINISHING and self._at_rest:
             self._rest(State.IDLE)
+
+    @property
+    def awaits_extensions(self) -> bool:
+        """Whether only extensions are still busy with the last invocation."""
+        return self._api.ready and not self._extensions.ready
+
+    @property
+    def _at_rest(self) -> bool:
+        """Whether the runtime and all extensions have asked for the next event."""
+        return self._api.ready and self._extensions.ready
 
     def _fail_init(self, result: Result) -> None:
         if self.state is State.STARTING and not self._initialised.done():
@@ -322,7 +332,7 @@ class ExecutionEnvironment:
                 self.state = State.BROKEN
                 self._broken = result.status
         elif self.state is State.RUNNING:
-            self.state = State.IDLE if self._extensions.ready else State.FINISHING
+            self.state = State.IDLE if self._at_rest else State.FINISHING
         if journal.tail is None:
             # The answer first, the bookkeeping once it is on its way.
             self._loop.call_soon(self._settle, True)
@@ -503,6 +513,8 @@ class ExecutionEnvironment:
         if not self._runtime_ready:
             self._runtime_ready = True
             self._extensions.close_registration()
+            self._progress()
+        elif self.state is State.FINISHING:
             self._progress()
 
     def runtime_responded(self, payload: bytes) -> None:

@@ -93,6 +93,9 @@ class _Line:
         return self.ready > self.provisioned
 
 
+# How long an invocation waits for an environment that has answered to ask for the next event.
+_REST_SECONDS = 0.3
+
 Key = tuple[str, str, str, str, float]
 
 
@@ -166,10 +169,10 @@ class Pool:
         state = environment.state
         if line is not None and not self._closed:
             if state is State.FINISHING:
-                environment.when_rested(lambda: self.release(environment))
+                self._await_rest(environment, line)
                 return
             if state is State.BROKEN:
-                self._spawn(self._reset(environment))
+                self._spawn(self._reset(environment, line))
                 return
         if state not in (State.IDLE, State.RESET) or line is None or self._closed:
             self._end(environment)
@@ -189,10 +192,41 @@ class Pool:
         self._warm.append((now, environment))
         self._tick_soon()
 
-    async def _reset(self, environment: ExecutionEnvironment) -> None:
+    def _await_rest(self, environment: ExecutionEnvironment, line: _Line) -> None:
+        """Its runtime has answered and will ask for more in a moment, which others wait for; its
+        extensions may take longer, which they do not."""
+        if environment.awaits_extensions:
+            environment.when_rested(lambda: self.release(environment))
+            return
+        line.starting += 1
+        counted = True
+
+        def uncount() -> None:
+            nonlocal counted
+            if counted:
+                counted = False
+                line.starting -= 1
+
+        def long() -> None:
+            uncount()
+            self._want(line)
+
+        def rested() -> None:
+            timer.cancel()
+            uncount()
+            self.release(environment)
+
+        timer = asyncio.get_running_loop().call_later(_REST_SECONDS, long)
+        environment.when_rested(rested)
+
+    async def _reset(self, environment: ExecutionEnvironment, line: _Line) -> None:
         """After a timeout or a crash: empty it, so that it can be initialised again."""
-        if not await environment.reset():
-            environment.stop()
+        line.starting += 1  # whoever waits meanwhile waits for this one
+        try:
+            if not await environment.reset():
+                environment.stop()
+        finally:
+            line.starting -= 1
         self.release(environment)
 
     def _end(self, environment: ExecutionEnvironment) -> None:

@@ -98,6 +98,11 @@ class RuntimeApi:
         """Where the runtime stands."""
         return self._state
 
+    @property
+    def ready(self) -> bool:
+        """Whether the runtime has asked for an event and got none yet."""
+        return self._state is State.READY
+
     def dispatch(self, invocation: Invocation, deadline_ms: int) -> None:
         """Hand over an event; the runtime must be ready."""
         assert self._event is None
