@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.conftest import Functions, Server, make_zip
-from tests.official.functions import ROOT, SUBJECTS, Subject
-
-
-@pytest.fixture(scope="session", autouse=True)
-def clients() -> None:
-    """AWS's own clients, built."""
-    subprocess.run([str(ROOT / "scripts/setup-official")], check=True)
+from tests.official.functions import SUBJECTS, Subject
 
 
 class Matrix:

@@ -2,18 +2,96 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+import subprocess
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.conftest import Functions
+import pytest
+
+from tests.conftest import RUNTIME, Functions, make_zip
 
 PROBES = Path(__file__).with_name("probes.py")
 
 
-def test_every_probe_is_contained(functions: Functions, tmp_path: Path) -> None:
-    name = functions.create({"app.py": PROBES.read_text()}, Timeout=60, MemorySize=512)
+# The probes run by the runtime itself, or in a program it starts: its sandbox holds that too.
+_PROGRAM = (
+    "import json, sys; sys.path[:0] = ['/var/task']; import app; "
+    "print(json.dumps(app.handler(json.load(sys.stdin), None)))"
+)
+_NODE = f"""
+const {{ execFileSync }} = require('child_process');
+exports.handler = async (event) => JSON.parse(execFileSync('/usr/bin/python3',
+  ['-c', {json.dumps(_PROGRAM)}], {{ input: JSON.stringify(event) }}));
+"""
+_SHELL = f"""#!/bin/sh
+api="http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation"
+while curl -sS -D /tmp/headers -o /tmp/event "$api/next"; do
+  id=$(grep -i "^lambda-runtime-aws-request-id:" /tmp/headers | cut -d' ' -f2 | tr -d '\\r')
+  /usr/bin/python3 -c "{_PROGRAM}" < /tmp/event > /tmp/answer
+  curl -sS -o /dev/null --data-binary @/tmp/answer "$api/$id/response"
+done
+"""
+_JAVA = """
+package example;
+public class Probes {
+    public java.util.Map<String, Object> run(java.util.Map<String, Object> event) throws Exception {
+        StringBuilder pids = new StringBuilder();
+        for (Object each : (java.util.List<?>) event.get("pids")) {
+            pids.append(pids.length() == 0 ? "" : ",").append(each);
+        }
+        String told = "{\\"canary\\":\\"" + event.get("canary") + "\\",\\"pids\\":[" + pids
+            + "],\\"hostname\\":\\"" + event.get("hostname") + "\\",\\"port\\":" + event.get("port")
+            + ",\\"abstract\\":\\"" + event.get("abstract") + "\\"}";
+        Process child = new ProcessBuilder("/usr/bin/python3", "-c", PROGRAM).start();
+        child.getOutputStream().write(told.getBytes());
+        child.getOutputStream().close();
+        String answer = new String(child.getInputStream().readAllBytes());
+        java.util.Map<String, Object> results = new java.util.LinkedHashMap<>();
+        for (String each : answer.trim().replaceAll("^[{]|[}]$", "").split(", (?=\\")")) {
+            int colon = each.lastIndexOf("\\": ");
+            String value = each.substring(colon + 3);
+            results.put(each.substring(1, colon), value.equals("true") ? (Object) true : value);
+        }
+        return results;
+    }
+}
+"""
+
+
+def _java() -> dict[str, str | bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "Probes.java")
+        source.write_text(_JAVA.replace("PROGRAM", json.dumps(_PROGRAM)))
+        subprocess.run(["javac", "-d", folder, str(source)], check=True)
+        return {"example/Probes.class": Path(folder, "example/Probes.class").read_bytes()}
+
+
+SUBJECTS: dict[str, tuple[str, str, Callable[[], dict[str, str | bytes]], dict[str, str]]] = {
+    "forked": (RUNTIME, "app.handler", dict, {}),
+    "executed": (RUNTIME, "app.handler", dict, {"PYTHONUTF8": "1"}),
+    "node": ("nodejs20.x", "index.handler", lambda: {"index.js": _NODE}, {}),
+    "java": ("java17", "example.Probes::run", _java, {}),
+    "provided": ("provided.al2023", "x", lambda: {"bootstrap": _SHELL}, {}),
+}
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_every_probe_is_contained(functions: Functions, tmp_path: Path, subject: str) -> None:
+    runtime, handler, files, variables = SUBJECTS[subject]
+    name = functions.create(
+        {},
+        Runtime=runtime,
+        Handler=handler,
+        Code={"ZipFile": make_zip({"app.py": PROBES.read_text(), **files()}, 0o755)},
+        Environment={"Variables": variables},
+        Timeout=120,
+        MemorySize=1024,
+    )
     canary = tmp_path / "canary"
     canary.write_text("host")
     with socket.socket(socket.AF_UNIX) as listener:

@@ -155,13 +155,13 @@ class NamespaceSandbox:
                 future.set_exception(ConnectionRefusedError(word["connected"]))
         for each in descriptors:
             os.close(each)
-        if "exit" in word:
+        if "extension" in word:
+            if self._resetting is None and self.extension_ended is not None:
+                self.extension_ended(word["extension"], word["exit"])
+        elif "exit" in word:
             if self._resetting is None and not self.exited.done():
                 status, reason = word["exit"], word["not_executed"]
                 self.exited.set_result(Exit(status, self._memory_ran_out(), reason))
-        elif "extension" in word:
-            if self._resetting is None and self.extension_ended is not None:
-                self.extension_ended(word["extension"], word["exit"])
         elif "reset" in word:
             if self._resetting is not None and not self._resetting.done():
                 self._resetting.set_result(True)
