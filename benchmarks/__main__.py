@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks import control
+from benchmarks import control, languages
 from lambent.aws import sigv4
 from tests.conftest import ROLE, RUNTIME, Server, make_zip, start_server
 
@@ -211,7 +211,7 @@ def thousand(table: Table) -> None:
 def main() -> int:
     """Run what is asked for, or everything."""
     parser = argparse.ArgumentParser(prog="scripts/bench")
-    names = ["warm", "cold", "burst", "memory", "thousand", "control"]
+    names = ["warm", "cold", "burst", "memory", "thousand", "control", "languages"]
     parser.add_argument("names", nargs="*", metavar="|".join(names))
     chosen = parser.parse_args().names or names
     table = Table()
@@ -221,6 +221,8 @@ def main() -> int:
         for name, run in (("warm", warm), ("cold", cold), ("burst", burst)):
             if name in chosen:
                 run(table, server)
+        if "languages" in chosen:
+            languages.run(table, server, create, load, signed)
         server.stop()
     if "memory" in chosen:
         memory(table)

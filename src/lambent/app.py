@@ -45,19 +45,25 @@ from lambent.functions.lifecycle import Lifecycle
 from lambent.functions.package import CodeCache
 from lambent.functions.types import FunctionVersion
 from lambent.gateway.edge import Edge
+from lambent.gateway.reports import Reports
 from lambent.http import HttpServer
 from lambent.iam.authenticate import Authenticator
 from lambent.iam.credentials import AccessKey, CredentialStore
+from lambent.iam.sessions import RoleSessions
 from lambent.invoke import Invoker, LocalExecutor
 from lambent.neighbours.s3 import S3Source
 from lambent.observe.logs import LogStore
+from lambent.observe.usage import Prices, Usage
 from lambent.pool.concurrency import Concurrency
+from lambent.pool.environment import Measure
 from lambent.pool.factory import EnvironmentFactory
 from lambent.pool.pool import Pool, PoolLimits
 from lambent.router.direct import DirectRouter
+from lambent.runtime import lines
 from lambent.runtime.languages import Languages
 from lambent.sandbox import cgroups
 from lambent.sandbox.base import SandboxBackend, SandboxError
+from lambent.sandbox.kernel.child import ENDPOINT_PORT
 from lambent.sandbox.namespaces import NamespaceBackend
 from lambent.sandbox.process import ProcessBackend
 from lambent.store.sqlite import SqliteStore
@@ -91,6 +97,7 @@ class App:
         _raise_descriptor_limit()
         keys = CredentialStore(data)
         self.owner = keys.open()
+        self.sessions = RoleSessions(self.clock)
         self.store = SqliteStore(data / "metadata.db")
         await self.store.open()
         self.blobs = FileBlobs(data / "blobs")
@@ -100,6 +107,8 @@ class App:
         self.signing = CodeSigningCatalog(self.store)
         code = CodeCache(data / "code")
         code.open()
+        prices = Prices(settings.price_request, settings.price_gb_second)
+        self.usage = Usage(data / "usage", self.clock, prices)
         self.logs = LogStore(data / "logs", settings.log_group_bytes)
         self.languages = Languages(data / "runtimes")
         self.catalog = Catalog(self.store)
@@ -117,6 +126,9 @@ class App:
             settings.response_bytes,
             settings.log_rate_bytes,
             settings.poll_microseconds / 1e6,
+            self._measured,
+            self._credentials,
+            self._door,
         )
         self.pool = Pool(
             factory.start,
@@ -135,12 +147,20 @@ class App:
         router = DirectRouter()
         router.announce(LocalExecutor(self.pool))
         concurrency = Concurrency(settings.account_concurrency)
-        self.invoker = Invoker(self.catalog, concurrency, router)
+        self.invoker = Invoker(self.catalog, concurrency, router, self.usage.throttled)
         self.edge = Edge(
-            Authenticator(keys, self.clock, settings.authentication == "strict", settings.region),
+            Authenticator(
+                keys,
+                self.sessions,
+                self.clock,
+                settings.authentication == "strict",
+                settings.region,
+            ),
             self._services(),
             self.blobs,
             self.languages.names,
+            settings.function_access == "account",
+            Reports(self.owner, self.usage, concurrency.running),
         )
         self.server = HttpServer(self.edge)
         try:
@@ -179,6 +199,7 @@ class App:
         await self.pool.close()
         await self.backend.close()
         await self.logs.flush()
+        await self.usage.flush()
         for catalog in (self.catalog, self.layers, self.mappings, self.signing):
             catalog.close()
         await self.store.close()
@@ -224,6 +245,10 @@ class App:
                 self.clock,
                 settings.prepared,
                 settings.prepared_megabytes * 1024 * 1024,
+            )
+        if settings.function_access == "account":
+            self.warnings.append(
+                "function_access = account: every function may do what its account's owner may"
             )
         if settings.authentication == "any":
             self.warnings.append(
@@ -294,6 +319,33 @@ class App:
         self, version: FunctionVersion, stream: str
     ) -> Callable[[int, list[str]], None]:
         return self.logs.writer(version.account, version.region, version.log_group, stream)
+
+    def _credentials(self, version: FunctionVersion) -> dict[str, str]:
+        role = version.configuration.role
+        session = self.sessions.issue(version.account, role, version.name)
+        return {
+            "AWS_ACCESS_KEY_ID": session.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": session.secret,
+            "AWS_SESSION_TOKEN": session.token,
+        }
+
+    def _door(self) -> tuple[str, HttpServer | None]:
+        """How functions reach this server."""
+        if self.settings.isolation == "process":
+            return self.endpoint, None
+        return f"http://127.0.0.1:{ENDPOINT_PORT}", self.server
+
+    def _measured(self, version: FunctionVersion, measure: Measure) -> None:
+        """An invocation is over."""
+        self.usage.count(
+            (version.account, version.region, version.name),
+            version.version,
+            measure.status != "success",
+            measure.duration,
+            measure.init,
+            lines.billed_milliseconds(measure.duration, measure.init) / 1000,
+            version.configuration.memory_size,
+        )
 
     def _sign(self, endpoint: str, region: str, path: str) -> str:
         host = endpoint.partition("://")[2]

@@ -37,6 +37,12 @@ class Settings:
         "request brings (a 12-digit access key is the account); for development only.",
         ("strict", "any"),
     )
+    function_access: str = _setting(
+        "none",
+        "What the credentials in a function's environment may do on this server until execution "
+        "roles are enforced. none: nothing. account: all that the account's owner may.",
+        ("none", "account"),
+    )
     isolation: str = _setting(
         "namespaces",
         "namespaces: every environment in its own sandbox. process: none at all; functions run as "
@@ -88,6 +94,12 @@ class Settings:
     )
     log_rate_bytes: int = _setting(
         8 * 1024 * 1024, "Bytes a second one environment may write to its log; then it waits."
+    )
+    price_request: float = _setting(
+        0.0000002, "Price of a request in US dollars, for lambent cost (AWS, us-east-1, x86)."
+    )
+    price_gb_second: float = _setting(
+        0.0000166667, "Price of a GB-second in US dollars, for lambent cost (AWS, us-east-1, x86)."
     )
     drain_seconds: float = _setting(
         5.0, "How long requests in progress may take when the server stops."

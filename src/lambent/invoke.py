@@ -8,8 +8,11 @@ a node; the node's ``LocalExecutor`` acquires an environment, runs the event and
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lambent import ids
 from lambent.arn import function_arn
+from lambent.errors import TooManyRequests
 from lambent.functions.catalog import Catalog
 from lambent.functions.types import FunctionVersion, Invocation, Outcome
 from lambent.pool.concurrency import Concurrency
@@ -43,7 +46,15 @@ class LocalExecutor:
 class Invoker:
     """resolve → admit → dispatch."""
 
-    def __init__(self, catalog: Catalog, concurrency: Concurrency, router: Router) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        concurrency: Concurrency,
+        router: Router,
+        throttled: Callable[[tuple[str, str, str], str], None],
+    ) -> None:
+        """throttled: told of each refusal, with account, region, function and the version."""
+        self._throttled = throttled
         self._catalog = catalog
         self._concurrency = concurrency
         self._router = router
@@ -75,7 +86,11 @@ class Invoker:
             target = await self._catalog.resolve(account, region, name, qualifier)
         version, reserved = target
         others = self._catalog.reserved(account, region)
-        admitted = self._concurrency.admit(account, region, name, reserved, others)
+        try:
+            admitted = self._concurrency.admit(account, region, name, reserved, others)
+        except TooManyRequests:
+            self._throttled((account, region, name), version.version)
+            raise
         try:
             request_id = ids.uuid()
             invocation = Invocation(

@@ -98,7 +98,9 @@ def test_the_log_can_be_read_through_the_logs_api(functions: Functions, server: 
     stream = streams[0]["logStreamName"]
     same = logs.get_log_events(logGroupName=group, logStreamName=stream)["events"]
     assert [event["message"] for event in same] == messages
-    assert group in [g["logGroupName"] for g in logs.describe_log_groups()["logGroups"]]
+    assert group in [
+        g["logGroupName"] for g in logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
+    ]
 
 
 def test_the_log_tail_is_the_last_four_kilobytes(functions: Functions) -> None:

@@ -16,7 +16,7 @@ BASICS = {"errors", "clock", "ids", "arn"}
 ALLOWED: dict[str, set[str]] = {
     "app": {"*"},
     "cli": {"app", "config", "aws.sigv4", "runtime.languages", "sandbox.cgroups"},
-    "gateway": {"api", "http", "iam", "aws", "blobs.base"},
+    "gateway": {"api", "http", "iam", "aws", "blobs.base", "observe.usage"},
     "api": {
         "aws",
         "blobs.base",
@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
         "runtime.variables",
     },
     "invoke": {"functions", "router.base", "pool"},
-    "pool": {"runtime", "sandbox.base", "functions.types"},
+    "pool": {"runtime", "sandbox.base", "functions.types", "http"},
     "runtime": {"http", "functions.types", "sandbox.base"},
     "functions": {"store.base", "blobs.base"},
     "iam": {"aws", "store.base"},

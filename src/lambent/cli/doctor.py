@@ -11,8 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from lambent.cli import table
-from lambent.runtime.languages import Languages
+from lambent.cli import runtimes, table
 from lambent.sandbox import cgroups
 
 
@@ -102,14 +101,6 @@ def run(arguments: argparse.Namespace) -> int:
                 "remedy": "" if fine else remedy,
             }
         )
-    languages = Languages()
-    for name in languages.names():
-        language = languages.get(name)
-        assert language is not None
-        rows.append({"check": name, "state": "ok", "found": language.prefix, "remedy": ""})
-    for missing in languages.missing():
-        rows.append(
-            {"check": missing.name, "state": "missing", "found": "", "remedy": missing.remedy}
-        )
+    rows += [{"check": each["runtime"], **each} for each in runtimes.rows()]
     table.show(rows, ("check", "state", "found", "remedy"), arguments.json)
     return 0 if essential else 1

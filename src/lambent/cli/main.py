@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from lambent import __version__, config
-from lambent.cli import deploy, doctor, functions, table
+from lambent.cli import cost, deploy, doctor, functions, runtimes, table
 from lambent.cli.client import Client, Refused, Unreachable, profile
 
 ERROR, USAGE, UNREACHABLE = 1, 2, 3
@@ -46,6 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_deploy(add("deploy", "Create or update a function from a folder."))
     add("ls", "List functions.")
     add("rm", "Delete functions.").add_argument("names", nargs="+")
+    price = add("cost", "Show what functions have used, and what that would cost on AWS.")
+    price.add_argument("--days", type=int, default=31, help="How many days back (31).")
+    add("runtimes", "Show which languages this host has, and how to get the others.")
     add("doctor", "Show what this host can do.")
     aws = commands.add_parser("aws", help="Run the AWS CLI against this server.", add_help=False)
     aws.add_argument("rest", nargs=argparse.REMAINDER)
@@ -133,6 +136,8 @@ def _run(arguments: argparse.Namespace) -> int:
         return 0
     if command == "doctor":
         return doctor.run(arguments)
+    if command == "runtimes":
+        return runtimes.run(arguments)
     if command == "env":
         return _env(arguments)
     if command == "aws":
@@ -145,6 +150,7 @@ def _run(arguments: argparse.Namespace) -> int:
         "ls": functions.ls,
         "rm": functions.rm,
         "logs": functions.logs,
+        "cost": cost.run,
     }
     return handler[command](arguments, client)
 

@@ -19,6 +19,7 @@ from lambent.aws.parse import parse_query
 from lambent.aws.serialize import WireResponse
 from lambent.blobs.base import Blobs
 from lambent.errors import AccessDenied, RequestEntityTooLarge, ServiceError
+from lambent.gateway.reports import Reports
 from lambent.http import BodyTooLarge, ClientGone, Exchange
 from lambent.iam.authenticate import Authenticator, Principal
 
@@ -39,11 +40,16 @@ class Edge:
         services: dict[str, Service],
         blobs: Blobs,
         runtimes: Callable[[], list[str]],
+        function_access: bool,
+        reports: Reports,
     ) -> None:
+        """function_access: whether sessions of execution roles may do what their account may."""
         self._authenticator = authenticator
         self._services = services
         self._blobs = blobs
         self._runtimes = runtimes
+        self._function_access = function_access
+        self._reports = reports
         self._tasks: dict[Exchange, asyncio.Task[None]] = {}
         self.endpoint = ""
         self._loop = asyncio.get_running_loop()
@@ -58,6 +64,9 @@ class Edge:
             own = path.startswith("/_lambent/")
             if own and path == "/_lambent/health":
                 self._send_json(exchange, {"status": "ok"})
+                return
+            if path == "/metrics":
+                self._reports.metrics(exchange)
                 return
             try:
                 body = exchange.arrived(REQUEST_BYTES)
@@ -75,6 +84,12 @@ class Edge:
                 principal = self._authenticator.authenticate(
                     exchange.method, path, exchange.query, query, exchange.headers, body
                 )
+                if principal.session is not None and not self._function_access:
+                    raise AccessDenied(
+                        f"User: {principal.session.arn} is not authorized to perform this "
+                        "operation: execution roles have no permissions on this server yet "
+                        "(setting function_access)"
+                    )
                 if own:
                     await self._own(exchange, principal)
                     return
@@ -116,6 +131,9 @@ class Edge:
     async def _own(self, exchange: Exchange, principal: Principal) -> None:
         if exchange.path == "/_lambent/runtimes":
             self._send_json(exchange, {"runtimes": self._runtimes()})
+            return
+        if exchange.path == "/_lambent/usage":
+            self._send_json(exchange, self._reports.usage(principal.account, exchange.query))
             return
         found = _CODE.fullmatch(exchange.path)
         if found is not None and principal.service == "lambda-code":

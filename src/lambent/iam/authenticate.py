@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from lambent.aws import sigv4
 from lambent.clock import Clock
 from lambent.errors import MissingAuthentication, ServiceError, UnrecognizedClient
-from lambent.iam.credentials import DEFAULT_ACCOUNT, CredentialStore
+from lambent.iam.credentials import DEFAULT_ACCOUNT, AccessKey, CredentialStore
+from lambent.iam.sessions import RoleSessions, Session
 
 _ACCOUNT = re.compile(r"\d{12}")
 
@@ -30,13 +31,23 @@ class Principal:
     access_key_id: str
     region: str
     service: str
+    # The session of an execution role; None for the account's owner.
+    session: Session | None = None
 
 
 class Authenticator:
     """Verifies signatures, or, if told to at start, believes whatever a request says of itself."""
 
-    def __init__(self, keys: CredentialStore, clock: Clock, strict: bool, region: str) -> None:
+    def __init__(
+        self,
+        keys: CredentialStore,
+        sessions: RoleSessions,
+        clock: Clock,
+        strict: bool,
+        region: str,
+    ) -> None:
         self._keys = keys
+        self._sessions = sessions
         self._clock = clock
         self._strict = strict
         self._region = region
@@ -62,8 +73,16 @@ class Authenticator:
             if not self._strict:
                 named = _ACCOUNT.fullmatch(scope.access_key)
                 account = scope.access_key if named else DEFAULT_ACCOUNT
+                if claim.token is not None:
+                    session = self._sessions.read(scope.access_key, claim.token)
+                    account = session.account if session is not None else account
                 return Principal(account, scope.access_key, scope.region, scope.service)
-            key = self._keys.get(scope.access_key)
+            session = None
+            key: AccessKey | Session | None
+            if claim.token is not None:
+                key = session = self._sessions.read(scope.access_key, claim.token)
+            else:
+                key = self._keys.get(scope.access_key)
             if key is None:
                 raise UnrecognizedClient
             sigv4.check_time(claim, self._clock.time())
@@ -74,4 +93,4 @@ class Authenticator:
             if not self._strict:
                 return Principal(DEFAULT_ACCOUNT, "", self._region, "lambda")
             raise SignatureRefused(error) from None
-        return Principal(key.account, scope.access_key, scope.region, scope.service)
+        return Principal(key.account, scope.access_key, scope.region, scope.service, session)

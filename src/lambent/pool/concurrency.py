@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from lambent.errors import TooManyRequests
 
 Admission = tuple[str, str, str]
@@ -36,6 +38,11 @@ class Concurrency:
             raise TooManyRequests(Reason=reason, retryAfterSeconds=1)
         self._running[key] = running + 1
         return key
+
+    def running(self) -> Iterator[tuple[str, str, str, int]]:
+        """What runs now: account, region, function ("" for those without a reservation), count."""
+        for (account, region, name), count in self._running.items():
+            yield account, region, name, count
 
     def leave(self, key: Admission) -> None:
         """Count one less."""

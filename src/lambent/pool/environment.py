@@ -23,8 +23,10 @@ from typing import Any
 
 from lambent.clock import Clock, Timer
 from lambent.functions.types import FunctionVersion, Invocation
+from lambent.http import HttpServer
 from lambent.pool.exits import exit_error
 from lambent.pool.polling import Polling
+from lambent.pool.shutdown import end_extensions
 from lambent.runtime.api import ReportedError, RuntimeApi
 from lambent.runtime.extensions import Extension, Extensions
 from lambent.runtime.journal import Append, Journal
@@ -39,9 +41,6 @@ _BRIEF = 0.002
 _PEAK_SECONDS = 0.1
 # Timers of the event loop are exact to a millisecond.
 _TIMER_SLACK = 0.001
-# What the end of an environment may take with external extensions, and with internal ones only;
-# the part of it that the runtime has.  Source: AWS Lambda Developer Guide, "Shutdown phase".
-SHUTDOWN_EXTERNAL, SHUTDOWN_INTERNAL, SHUTDOWN_RUNTIME = 2.0, 0.5, 0.3
 
 
 class State(Enum):
@@ -112,8 +111,10 @@ class ExecutionEnvironment:
         kind: str = "on-demand",
         extensions: tuple[str, ...] = (),
         measured: Callable[[FunctionVersion, Measure], None] | None = None,
+        door: HttpServer | None = None,
     ) -> None:
-        """kind: the initialisation type; extensions: the names of the external ones."""
+        """kind: the initialisation type; extensions: the names of the external ones; door: whom
+        programs inside reach at the server's endpoint."""
         self.version = version
         self.identity = version.identity
         self.state = State.STARTING
@@ -123,6 +124,7 @@ class ExecutionEnvironment:
         self._log_rate = log_rate
         self._polling = polling
         self._measured = measured
+        self._door = door
         # The most memory it has used, in MB, and when that was read.
         self._peak = 0
         self._peak_read = -math.inf
@@ -178,6 +180,8 @@ class ExecutionEnvironment:
             sink = self._journal.extension_output
             self._outputs.append(Output(sandbox.extension_output, sink, self._log_rate))
         sandbox.extension_ended = self._extension_ended
+        if self._door is not None and sandbox.endpoint is not None:
+            self._door.watch(sandbox.endpoint)
         if phase == "init":
             self._announce(phase)
         await self._initialise(sandbox, limit, phase, request_id, self._api.server.serve)
@@ -467,22 +471,7 @@ class ExecutionEnvironment:
         self.stop()
 
     async def _end_extensions(self, sandbox: Sandbox, reason: str) -> None:
-        """The shutdown phase: SIGTERM for the runtime, then SHUTDOWN for external extensions."""
-        if not self._extensions.any:
-            return
-        budget = SHUTDOWN_EXTERNAL if self._extensions.external else SHUTDOWN_INTERNAL
-        until = self._clock.monotonic() + budget
-        sandbox.terminate()
-        await asyncio.wait((sandbox.exited,), timeout=budget * SHUTDOWN_RUNTIME)
-        left = max(0.0, until - self._clock.monotonic())
-        self._extensions.shut_down(reason, int((self._clock.time() + left) * 1000))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(left):
-                await self._telemetry.drain()
-                while any(
-                    each.external and each.state.value != "Exited" for each in self._extensions
-                ):
-                    await asyncio.sleep(0.005)
+        await end_extensions(sandbox, self._extensions, self._telemetry, self._clock, reason)
 
     def stop(self) -> None:
         """End it at once; idempotent."""
@@ -503,6 +492,8 @@ class ExecutionEnvironment:
         for connection in list(self._api.server.connections):
             connection.abort()
         if self._sandbox is not None:
+            if self._door is not None and self._sandbox.endpoint is not None:
+                self._door.unwatch(self._sandbox.endpoint)
             self._sandbox.destroy()
         if finishing:
             self._rest(State.STOPPED)

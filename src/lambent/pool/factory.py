@@ -8,6 +8,7 @@ from pathlib import Path
 from lambent import ids
 from lambent.clock import Clock, utc
 from lambent.functions.types import FunctionVersion
+from lambent.http import HttpServer
 from lambent.pool.environment import ExecutionEnvironment, Measure
 from lambent.pool.polling import Polling
 from lambent.runtime import languages, variables
@@ -23,6 +24,10 @@ Log = Callable[[FunctionVersion, str], Append]
 """How the lines of one stream of a version are taken."""
 Unpacked = Callable[[str], Awaitable[Path]]
 """The tree of an archive's digest."""
+Credentials = Callable[[FunctionVersion], dict[str, str]]
+"""Variables with temporary credentials of a version's execution role."""
+Endpoint = Callable[[], tuple[str, HttpServer | None]]
+"""The server's URL as programs inside see it, and who serves it there."""
 Layers = Callable[[tuple[str, ...]], Awaitable[Path]]
 """The tree of several digests, the later over the earlier."""
 
@@ -41,7 +46,9 @@ class EnvironmentFactory:
         response_bytes: int,
         log_rate: int,
         poll_seconds: float,
-        measured: Callable[[FunctionVersion, Measure], None] | None = None,
+        measured: Callable[[FunctionVersion, Measure], None],
+        credentials: Credentials,
+        endpoint: Endpoint,
     ) -> None:
         self._backend = backend
         self._host = host
@@ -53,6 +60,8 @@ class EnvironmentFactory:
         self._log_rate = log_rate
         self._polling = Polling(clock, poll_seconds)
         self._measured = measured
+        self._credentials = credentials
+        self._endpoint = endpoint
 
     async def start(
         self, version: FunctionVersion, request_id: str, phase: str, limit: float, kind: str
@@ -75,6 +84,7 @@ class EnvironmentFactory:
             kind,
             tuple(each.name for each in extensions),
             self._measured,
+            self._endpoint()[1],
         )
         try:
             await environment.start(sandbox, limit, phase, request_id)
@@ -115,7 +125,8 @@ class EnvironmentFactory:
         language = self._host.get(configuration.runtime)
         if language is None:
             raise SandboxError(f"this host has no {configuration.runtime}")
-        environment = variables.build(version, stream, kind, "")
+        environment = variables.build(version, stream, kind, self._endpoint()[0])
+        environment.update(self._credentials(version))
         return SandboxSpec(
             tenant=version.account,
             language=language,

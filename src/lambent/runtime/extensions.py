@@ -100,6 +100,11 @@ class Extensions:
         return any(each.external for each in self._all.values())
 
     @property
+    def living(self) -> bool:
+        """Whether a process of an external one is still there."""
+        return any(each.external and each.state is not State.EXITED for each in self._all.values())
+
+    @property
     def registered(self) -> bool:
         """Whether all external ones have registered, so that the runtime may start."""
         return all(each.state is not State.STARTED for each in self._all.values())

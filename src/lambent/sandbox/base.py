@@ -113,6 +113,10 @@ class Sandbox(Protocol):
         """Where the runtime and the extensions connect to; owned by the sandbox."""
 
     @property
+    def endpoint(self) -> socket.socket | None:
+        """Where programs inside reach the server's own API; owned by the sandbox."""
+
+    @property
     def output(self) -> int:
         """The read end of the pipe behind the runtime's stdout and stderr; the sandbox's own."""
 

@@ -48,6 +48,7 @@ class NamespaceSandbox:
         self.connection: socket.socket | None = None
         self.extension_ended: Callable[[str, int], None] | None = None
         self.listener: socket.socket
+        self.endpoint: socket.socket | None = None
         self.exited: asyncio.Future[Exit] = self._loop.create_future()
 
     # -- before it has a function ---------------------------------------------------------
@@ -57,9 +58,11 @@ class NamespaceSandbox:
         message, descriptors = await self._channel.expect()
         if "error" in message:
             raise SandboxError(message["error"])
-        listener, self._pidfd = descriptors
+        listener, endpoint, self._pidfd = descriptors
         self.listener = socket.socket(fileno=listener)
-        self.listener.setblocking(False)
+        self.endpoint = socket.socket(fileno=endpoint)
+        for each in (self.listener, self.endpoint):
+            each.setblocking(False)
         self._channel.listen(self._hear)
 
     def boot(
@@ -264,6 +267,8 @@ class NamespaceSandbox:
             self.connection.close()
         if self._pidfd >= 0:
             self.listener.close()
+            if self.endpoint is not None:
+                self.endpoint.close()
             os.close(self._pidfd)
             self._pidfd = -1
         self._released(self, self._group)

@@ -35,6 +35,8 @@ class ProcessSandbox:
         self.listener.listen(64)
         self.listener.setblocking(False)
         self.connection: socket.socket | None = None
+        # A plain process reaches the server as everybody does.
+        self.endpoint: socket.socket | None = None
         self.extension_ended: Callable[[str, int], None] | None = None
         self.output, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(self._write, True)

@@ -19,7 +19,8 @@ Messages from the server, each {"op": ...}:
 * ``connect`` {"port"}: connect to a port inside;
 * ``terminate``: send the runtime SIGTERM.
 
-To the server: {"ready": pid} with [listening socket, pidfd]; {"error": text};
+To the server: {"ready": pid} with [the Runtime API's listening socket, the endpoint's, pidfd];
+{"error": text};
 {"exit": wait status, "not_executed": text or null} when the runtime has ended;
 {"extension": name, "exit": wait status}; {"reset": true}; {"connected": text} with the stream, or
 with why there is none.
@@ -47,13 +48,13 @@ from .syscalls import (
 )
 
 RUNTIME_API_PORT = 9001
+ENDPOINT_PORT = 4566
 
 
-def _listen() -> socket.socket:
-    loopback_up()
+def _listen(port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", RUNTIME_API_PORT))
+    listener.bind(("127.0.0.1", port))
     listener.listen(64)
     return listener
 
@@ -62,14 +63,16 @@ def _prepare(channel: socket.socket) -> None:
     os.setresgid(view.GID, view.GID, view.GID)
     os.setresuid(view.UID, view.UID, view.UID)
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    listener = _listen()
+    loopback_up()
+    listener, endpoint = _listen(RUNTIME_API_PORT), _listen(ENDPOINT_PORT)
     sethostname(b"169-254-10-1")
     mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     view.mask_proc()
     pidfd = pidfd_open(os.getpid())
-    wire.send(channel, {"ready": os.getpid()}, [listener.fileno(), pidfd])
+    wire.send(channel, {"ready": os.getpid()}, [listener.fileno(), endpoint.fileno(), pidfd])
     os.close(pidfd)
     listener.close()
+    endpoint.close()
 
 
 def main(

@@ -10,6 +10,7 @@ talk is between the server and that child on the channel (see ``child``).
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
@@ -124,7 +125,8 @@ def _spawn(
             os.write(group, b"%d" % pid)
         mine.send(b"g")
     except OSError as error:
-        sys.stderr.write("zygote: %s\n" % error)
+        if error.errno != errno.ENODEV:  # else its group is gone: it is wanted no more
+            sys.stderr.write("zygote: %s\n" % error)
     finally:
         mine.close()
 

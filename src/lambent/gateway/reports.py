@@ -1,0 +1,53 @@
+"""What the server tells of itself: counters for Prometheus, and what functions have used."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import parse_qs
+
+from lambent.http import Exchange
+from lambent.iam.credentials import AccessKey
+from lambent.observe.usage import Usage
+
+_DAYS = 366
+
+
+class Reports:
+    """Answers /metrics and /_lambent/usage."""
+
+    def __init__(
+        self,
+        owner: AccessKey,
+        usage: Usage,
+        running: Callable[[], Iterable[tuple[str, str, str, int]]],
+    ) -> None:
+        self._owner = owner
+        self._usage = usage
+        self._running = running
+
+    def metrics(self, exchange: Exchange) -> None:
+        """Prometheus's text, for who knows the owner's key (HTTP Basic: Prometheus cannot sign)."""
+        pair = f"{self._owner.access_key_id}:{self._owner.secret}".encode()
+        wanted = b"Basic " + base64.b64encode(pair)
+        given = exchange.headers.get("authorization", "").encode("latin-1", "replace")
+        if not hmac.compare_digest(given, wanted):
+            headers = [
+                ("WWW-Authenticate", 'Basic realm="lambent"'),
+                ("Content-Type", "text/plain"),
+            ]
+            exchange.respond(401, headers, b"The owner's access key and secret are asked for.\n")
+            return
+        text = self._usage.prometheus(self._running)
+        headers = [("Content-Type", "text/plain; version=0.0.4; charset=utf-8")]
+        exchange.respond(200, headers, text.encode())
+
+    def usage(self, account: str, query: str) -> dict[str, Any]:
+        """An account's use by day."""
+        try:
+            days = int(parse_qs(query).get("days", ["31"])[0])
+        except ValueError:
+            days = 31
+        return {"usage": self._usage.days(account, max(1, min(days, _DAYS)))}

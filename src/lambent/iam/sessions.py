@@ -1,0 +1,77 @@
+"""Temporary credentials of execution roles.
+
+A session is not stored: its token says whose it is, and until when, under the server's own key.
+They end with the server that gave them out, as the environments do that hold them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+from dataclasses import dataclass
+
+from lambent.clock import Clock
+
+# AWS gives a function's credentials up to twelve hours.
+LIFETIME_SECONDS = 12 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Credentials of a role for a while; its secret is never logged (and kept out of repr)."""
+
+    access_key_id: str
+    secret: str
+    token: str
+    account: str
+    role: str
+    name: str
+
+    def __repr__(self) -> str:
+        return f"Session({self.arn})"
+
+    @property
+    def arn(self) -> str:
+        """The principal as policies and messages name it."""
+        role = self.role.rpartition("/")[2]
+        return f"arn:aws:sts::{self.account}:assumed-role/{role}/{self.name}"
+
+
+class RoleSessions:
+    """Gives sessions out and recognises them."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._key = secrets.token_bytes(32)
+
+    def issue(self, account: str, role: str, name: str) -> Session:
+        """Credentials of a role in an account, under a session name."""
+        until = int(self._clock.time()) + LIFETIME_SECONDS
+        said = json.dumps([account, role, name, until, secrets.token_hex(8)]).encode()
+        signed = said + self._mac(b"token", said)
+        return self._session(base64.b64encode(signed).decode(), account, role, name)
+
+    def read(self, access_key_id: str, token: str) -> Session | None:
+        """The session of a token; None if it is not one of ours, or over."""
+        try:
+            signed = base64.b64decode(token, validate=True)
+        except ValueError:
+            return None
+        said, mac = signed[:-32], signed[-32:]
+        if not hmac.compare_digest(mac, self._mac(b"token", said)):
+            return None
+        account, role, name, until, _ = json.loads(said)
+        session = self._session(token, account, role, name)
+        fresh = self._clock.time() < until
+        return session if fresh and session.access_key_id == access_key_id else None
+
+    def _session(self, token: str, account: str, role: str, name: str) -> Session:
+        identifier = base64.b32encode(self._mac(b"id", token.encode())).decode()[:16]
+        secret = base64.b64encode(self._mac(b"secret", token.encode())).decode()[:40]
+        return Session("ASIA" + identifier, secret, token, account, role, name)
+
+    def _mac(self, purpose: bytes, data: bytes) -> bytes:
+        return hmac.digest(self._key, purpose + b":" + data, hashlib.sha256)

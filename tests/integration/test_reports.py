@@ -1,0 +1,58 @@
+"""What the server tells of itself: metrics, usage, cost, runtimes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import pytest
+
+from tests.conftest import Functions
+
+
+def cli(functions: Functions, *words: str) -> str:
+    command = [sys.executable, "-m", "lambent", *words]
+    if words[0] != "runtimes":
+        command += ["--endpoint", functions.server.endpoint]
+    command += ["--data-dir", str(functions.server.data)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def test_every_invocation_is_billed(functions: Functions) -> None:
+    name = functions.create("def handler(e, c): return 1 / e['n']", MemorySize=512)
+    functions.invoke(name, {"n": 1})
+    functions.invoke(name, {"n": 0})
+    rows = json.loads(cli(functions, "cost", "--json"))
+    row = next(each for each in rows if each["function"] == name)
+    assert (row["invocations"], row["errors"], row["throttles"]) == (2, 1, 0)
+    assert 0.5 * 0.002 <= row["gb_seconds"] < 1
+    assert row["price"] == pytest.approx(2 * 2e-7 + row["gb_seconds"] * 1.66667e-5)
+    assert name in cli(functions, "cost") and "Total: $" in cli(functions, "cost")
+
+
+def test_metrics_are_for_who_knows_the_owners_key(functions: Functions) -> None:
+    name = functions.create("def handler(e, c): return 1")
+    functions.invoke(name)
+    url = functions.server.endpoint + "/metrics"
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(url)
+    key = functions.server.key
+    pair = f"{key['access_key_id']}:{key['secret_access_key']}".encode()
+    basic = {"Authorization": "Basic " + base64.b64encode(pair).decode()}
+    with urllib.request.urlopen(urllib.request.Request(url, headers=basic)) as answer:
+        text = answer.read().decode()
+    assert f'function="{name}",version="$LATEST"}} 1\n' in text
+    assert "# TYPE lambent_duration_seconds histogram" in text
+
+
+def test_runtimes_says_what_the_host_has_and_how_to_get_the_rest(functions: Functions) -> None:
+    rows = {each["runtime"]: each for each in json.loads(cli(functions, "runtimes", "--json"))}
+    assert rows["nodejs20.x"]["state"] == "ok" and rows["nodejs20.x"]["version"].startswith("20.")
+    assert rows["provided.al2023"]["state"] == "ok"
+    missing = [each for each in rows.values() if each["state"] == "missing"]
+    assert missing and all("install" in each["remedy"] for each in missing)
+    assert "nodejs20.x" in cli(functions, "runtimes")
