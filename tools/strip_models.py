@@ -18,7 +18,19 @@ import botocore.loaders
 TARGET = Path(__file__).resolve().parents[1] / "src/lambent/aws/models"
 SERVICES: dict[str, tuple[str, ...] | None] = {
     "lambda": None,
-    "logs": ("DescribeLogGroups", "DescribeLogStreams", "FilterLogEvents", "GetLogEvents"),
+    "logs": (
+        "CreateLogGroup",
+        "CreateLogStream",
+        "DeleteLogGroup",
+        "DeleteLogStream",
+        "DeleteRetentionPolicy",
+        "DescribeLogGroups",
+        "DescribeLogStreams",
+        "FilterLogEvents",
+        "GetLogEvents",
+        "PutLogEvents",
+        "PutRetentionPolicy",
+    ),
 }
 _DROPPED = {
     "documentation",

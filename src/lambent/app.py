@@ -71,6 +71,8 @@ from lambent.store.sqlite import SqliteStore
 _log = logging.getLogger(__name__)
 
 _REAP_SECONDS = 5.0
+# Logs are looked through for what is kept no longer every ten minutes.
+_EXPIRE_TURNS = 120
 _LOCATION_SECONDS = 600
 _DESCRIPTORS_WANTED = 65_536
 
@@ -267,18 +269,11 @@ class App:
         return backend
 
     def _services(self) -> dict[str, Service]:
-        logs = Logs(self.logs)
+        logs = Logs(self.logs, self.clock)
+        logs_model = model.load("logs")
         return {
             "lambda": RestService(model.load("lambda"), self._lambda_handlers()),
-            "logs": JsonService(
-                model.load("logs"),
-                {
-                    "FilterLogEvents": logs.filter_log_events,
-                    "GetLogEvents": logs.get_log_events,
-                    "DescribeLogGroups": logs.describe_log_groups,
-                    "DescribeLogStreams": logs.describe_log_streams,
-                },
-            ),
+            "logs": JsonService(logs_model, operations.handlers_of(logs_model, logs)),
         }
 
     def _lambda_handlers(self) -> dict[str, Handler]:
@@ -363,9 +358,13 @@ class App:
         return endpoint + signed
 
     async def _reap(self) -> None:
+        turns = 0
         while True:
             await asyncio.sleep(_REAP_SECONDS)
             self.pool.reap()
+            turns += 1
+            if turns % _EXPIRE_TURNS == 0:
+                await self.logs.expire(self.clock.time())
 
 
 def _raise_descriptor_limit() -> None:

@@ -65,6 +65,22 @@ class ResourceConflict(ServiceError):
     default = "The resource already exists, or another operation is in progress."
 
 
+class ResourceAlreadyExists(ServiceError):
+    """CloudWatch Logs: something of this name is there."""
+
+    code = "ResourceAlreadyExistsException"
+    status = 400
+    default = "The specified resource already exists"
+
+
+class InvalidParameter(ServiceError):
+    """CloudWatch Logs: a parameter cannot be."""
+
+    code = "InvalidParameterException"
+    status = 400
+    default = "A parameter is not valid."
+
+
 class InvalidParameterValue(ServiceError):
     code = "InvalidParameterValueException"
     status = 400

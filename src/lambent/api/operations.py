@@ -16,8 +16,8 @@ PARTLY = {
     "AddPermission": "the statement is kept; nobody but the account itself can call yet",
     "CreateEventSourceMapping": "configuration only: nothing is polled yet",
     "CreateFunction": "no container images, capacity providers, durable or GPU configuration; "
-    "VpcConfig, FileSystemConfigs, KMSKeyArn, SnapStart, TracingConfig, TenancyConfig, "
-    "DeadLetterConfig and JSON logging are kept and shown only",
+    "VpcConfig, FileSystemConfigs, KMSKeyArn, SnapStart, TracingConfig, TenancyConfig and "
+    "DeadLetterConfig are kept and shown only",
     "CreateFunctionUrlConfig": "configuration only: the URL is not served yet",
     "Invoke": "RequestResponse and DryRun, not Event; no tenants",
     "PublishLayerVersion": "signatures of code are not checked",
@@ -41,8 +41,13 @@ def method_name(operation: str) -> str:
 
 def handlers(*resources: object) -> dict[str, Handler]:
     """The handlers of the Lambda API among these resources' methods."""
+    return handlers_of(model.load("lambda"), *resources)
+
+
+def handlers_of(service: model.ServiceModel, *resources: object) -> dict[str, Handler]:
+    """The handlers of a service among these resources' methods."""
     found: dict[str, Handler] = {}
-    for operation in model.load("lambda").operations:
+    for operation in service.operations:
         name = method_name(operation)
         owners = [each for each in resources if callable(getattr(each, name, None))]
         if len(owners) > 1:

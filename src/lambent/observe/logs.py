@@ -16,8 +16,9 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -33,6 +34,8 @@ SEGMENTS = 8
 _PENDING_BYTES = 32 * 1024 * 1024
 # What a line in memory takes beside its message, roughly.
 _LINE_BYTES = 100
+_FACTS = "group.json"
+_DAY_SECONDS = 86_400
 _SEGMENT = re.compile(r"(\d{10})\.log")
 
 
@@ -50,6 +53,17 @@ class LogEvent:
     def event_id(self) -> str:
         """Unique within the group and growing with time, as CloudWatch's is."""
         return f"{self.segment:010d}{self.offset:020d}"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFacts:
+    """What is known of a group beside its events: when it was made (ms), for how many days events
+    are kept (None: for ever), and the streams that were made by name, with when."""
+
+    created: int
+    retention_days: int | None = None
+    streams: dict[str, int] = field(default_factory=dict)
+    deleted_streams: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +147,36 @@ class LogStore:
         self._pending_bytes = 0
         self._flusher: asyncio.TimerHandle | None = None
         self._flushing: asyncio.Task[None] | None = None
+        self._changing = asyncio.Lock()
         self.dropped = 0
+
+    # -- what is known of a group beside its events ------------------------------------------
+
+    async def create(self, account: str, region: str, group: str, now: int) -> bool:
+        """Make an empty group; False if it is there.  now: ms since the epoch."""
+        await self.flush()
+        folder = self.folder(account, region, group)
+        if folder.exists():
+            return False
+        await asyncio.to_thread(folder.mkdir, parents=True)
+        await self.update(account, region, group, created=now)
+        return True
+
+    async def facts(self, account: str, region: str, group: str) -> GroupFacts:
+        """What is known of a group."""
+        return await asyncio.to_thread(_facts, self.folder(account, region, group))
+
+    async def update(self, account: str, region: str, group: str, **changes: Any) -> None:
+        """Change what is known of it."""
+        folder = self.folder(account, region, group)
+        async with self._changing:
+            facts = await self.facts(account, region, group)
+            changed = json.dumps(asdict(replace(facts, **changes)))
+            await asyncio.to_thread(_replace, folder / _FACTS, changed)
+
+    async def expire(self, now: float) -> None:
+        """Remove segments whose newest event is older than their group keeps."""
+        await asyncio.to_thread(_expire, self._root, now)
 
     def folder(self, account: str, region: str, group: str) -> Path:
         """Where a group lives."""
@@ -238,6 +281,36 @@ class LogStore:
         await self.flush()
         self._groups.pop((account, region, group), None)
         await asyncio.to_thread(shutil.rmtree, self.folder(account, region, group), True)
+
+
+def _facts(folder: Path) -> GroupFacts:
+    try:
+        return GroupFacts(**json.loads((folder / _FACTS).read_text()))
+    except FileNotFoundError:
+        numbers = segments(folder)
+        first = next(_lines(folder / f"{numbers[0]:010d}.log", 1, 0), None) if numbers else None
+        return GroupFacts(first.timestamp if first is not None else 0)
+    except (OSError, ValueError, TypeError) as error:
+        _log.error("a log group's facts cannot be read: %s", error)
+        return GroupFacts(0)
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".new")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def _expire(root: Path, now: float) -> None:
+    for facts in root.glob(f"*/*/*/{_FACTS}"):
+        kept = _facts(facts.parent).retention_days
+        if kept is None:
+            continue
+        for number in segments(facts.parent):
+            path = facts.parent / f"{number:010d}.log"
+            with contextlib.suppress(FileNotFoundError):
+                if now - path.stat().st_mtime > kept * _DAY_SECONDS:
+                    path.unlink()
 
 
 def _lines(path: Path, number: int, offset: int) -> Iterator[LogEvent]:

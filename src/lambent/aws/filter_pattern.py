@@ -1,0 +1,306 @@
+"""CloudWatch Logs filter patterns.
+
+    error "two words" -debug ?warn %5\\d\\d%        terms: all, none, any of, a regular expression
+    { $.level = "ERROR" && $.ms > 100 }            JSON events: comparisons, && || ( )
+    [ip, user, ..., status = 5*, bytes > 1000]     fields between spaces, "..." and [...]
+
+Source: Amazon CloudWatch Logs User Guide, "Filter pattern syntax".
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from lambent.aws.linear_regex import InvalidExpression, compile_regex
+
+MOST = 1024
+Predicate = Callable[[str], bool]
+_Json = Callable[[Any], bool]
+
+_TERM = re.compile(r'\s*([-?]?)(?:"((?:[^"\\]|\\.)*)"|(%[^%]*%)|([^\s"]+))')
+_TOKEN = re.compile(
+    r'\s*(?:(&&|\|\||!=|>=|<=|[()=<>])|"((?:[^"\\]|\\.)*)"|(%[^%]*%)|(\$[^\s()=<>!&|]*)|([^\s()=<>!&|]+))'
+)
+_FIELD = re.compile(r'"([^"]*)"|\[([^\]]*)\]|(\S+)')
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\*)\]|\[[\"']([^\"']+)[\"']\]")
+_MISSING = object()
+
+
+class InvalidPattern(Exception):
+    """The pattern cannot be read."""
+
+
+def compile_pattern(pattern: str) -> Predicate:
+    """What tells whether a message matches; raises InvalidPattern."""
+    text = pattern.strip()
+    if len(text) > MOST:
+        raise InvalidPattern
+    if not text:
+        return lambda message: True
+    if text.startswith("{"):
+        if not text.endswith("}"):
+            raise InvalidPattern
+        return _json(text[1:-1])
+    if text.startswith("["):
+        if not text.endswith("]"):
+            raise InvalidPattern
+        return _fields(text[1:-1])
+    return _terms(text)
+
+
+# -- terms ------------------------------------------------------------------------------------
+
+
+def _terms(text: str) -> Predicate:
+    wanted: list[Predicate] = []
+    optional: list[Predicate] = []
+    place = 0
+    while place < len(text.rstrip()):
+        found = _TERM.match(text, place)
+        if found is None:
+            raise InvalidPattern
+        place = found.end()
+        sign, quoted, regex, plain = found.groups()
+        if regex is not None:
+            test = _regex(regex)
+        else:
+            test = _containing(re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else plain)
+        if sign == "-":
+            wanted.append(lambda message, test=test: not test(message))  # type: ignore[misc]
+        elif sign == "?":
+            optional.append(test)
+        else:
+            wanted.append(test)
+
+    def matches(message: str) -> bool:
+        if wanted:  # optional terms beside others are passed over, as AWS does
+            return all(test(message) for test in wanted)
+        return any(test(message) for test in optional)
+
+    return matches
+
+
+def _containing(term: str) -> Predicate:
+    return lambda message: term in message
+
+
+def _regex(text: str) -> Predicate:
+    try:
+        return compile_regex(text[1:-1])
+    except InvalidExpression:
+        raise InvalidPattern from None
+
+
+# -- JSON -------------------------------------------------------------------------------------
+
+
+class _Parser:
+    """Recursive descent over { ... }."""
+
+    def __init__(self, text: str) -> None:
+        self._tokens: list[tuple[str, str]] = []
+        place = 0
+        while text[place:].strip():
+            found = _TOKEN.match(text, place)
+            if found is None:
+                raise InvalidPattern
+            place = found.end()
+            kinds = ("operator", "string", "regex", "path", "word")
+            kind, value = next(
+                (kind, value)
+                for kind, value in zip(kinds, found.groups(), strict=True)
+                if value is not None
+            )
+            self._tokens.append((kind, value))
+        self._at = 0
+
+    def parse(self) -> _Json:
+        test = self._any(0)
+        if self._at != len(self._tokens):
+            raise InvalidPattern
+        return test
+
+    def _peek(self) -> tuple[str, str]:
+        return self._tokens[self._at] if self._at < len(self._tokens) else ("end", "")
+
+    def _next(self) -> tuple[str, str]:
+        token = self._peek()
+        self._at += 1
+        return token
+
+    def _any(self, depth: int) -> _Json:
+        tests = [self._all(depth)]
+        while self._peek() == ("operator", "||"):
+            self._next()
+            tests.append(self._all(depth))
+        return lambda value: any(test(value) for test in tests)
+
+    def _all(self, depth: int) -> _Json:
+        tests = [self._one(depth)]
+        while self._peek() == ("operator", "&&"):
+            self._next()
+            tests.append(self._one(depth))
+        return lambda value: all(test(value) for test in tests)
+
+    def _one(self, depth: int) -> _Json:
+        if depth > 20:
+            raise InvalidPattern
+        if self._peek() == ("operator", "("):
+            self._next()
+            test = self._any(depth + 1)
+            if self._next() != ("operator", ")"):
+                raise InvalidPattern
+            return test
+        kind, text = self._next()
+        if kind != "path":
+            raise InvalidPattern
+        path = _path(text)
+        kind, operator = self._next()
+        if kind == "word":
+            return self._is(path, operator)
+        if kind != "operator" or operator in ("&&", "||", "(", ")"):
+            raise InvalidPattern
+        kind, wanted = self._next()
+        if kind in ("operator", "path", "end"):
+            raise InvalidPattern
+        test = _comparison(operator, kind, wanted)
+        return lambda value: any(test(each) for each in path(value))
+
+    def _is(self, path: Callable[[Any], list[Any]], word: str) -> _Json:
+        _, second = self._next()
+        phrase = f"{word} {second}".upper()
+        constants = {"IS NULL": None, "IS TRUE": True, "IS FALSE": False}
+        if phrase == "NOT EXISTS":
+            return lambda value: not path(value)
+        if phrase not in constants:
+            raise InvalidPattern
+        constant = constants[phrase]
+        return lambda value: any(each is constant for each in path(value))
+
+
+def _path(text: str) -> Callable[[Any], list[Any]]:
+    """What a path such as $.a.b[0] finds in a value."""
+    steps: list[str | int] = []
+    place = 1
+    while place < len(text):
+        found = _STEP.match(text, place)
+        if found is None:
+            raise InvalidPattern
+        place = found.end()
+        name, index, quoted = found.groups()
+        steps.append(int(index) if index and index != "*" else name or quoted or "*")
+
+    def find(value: Any) -> list[Any]:
+        values = [value]
+        for step in steps:
+            deeper = []
+            for each in values:
+                if isinstance(each, list):
+                    if step == "*":
+                        deeper += each
+                    elif isinstance(step, int) and step < len(each):
+                        deeper.append(each[step])
+                elif isinstance(each, dict) and step in each:
+                    deeper.append(each[str(step)])
+            values = deeper
+        return values
+
+    return find
+
+
+def _number(text: object) -> float | None:
+    if isinstance(text, bool) or not isinstance(text, int | float | str):
+        return None
+    try:
+        return float(text)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _comparison(operator: str, kind: str, wanted: str) -> _Json:
+    if kind == "regex":
+        test = _regex(wanted)
+        if operator not in ("=", "!="):
+            raise InvalidPattern
+        return lambda value: isinstance(value, str) and test(value) is (operator == "=")
+    number = _number(wanted) if kind == "word" else None
+    if operator in ("=", "!="):
+        pattern = re.compile(fnmatch.translate(re.sub(r"([\[?])", r"[\1]", wanted)))
+
+        def equal(value: Any) -> bool:
+            if number is not None and not isinstance(value, str):
+                return _number(value) == number
+            return isinstance(value, str) and pattern.match(value) is not None
+
+        return lambda value: equal(value) is (operator == "=")
+    if number is None:
+        raise InvalidPattern
+    bound = number
+    tests: dict[str, Callable[[float], bool]] = {
+        "<": lambda value: value < bound,
+        "<=": lambda value: value <= bound,
+        ">": lambda value: value > bound,
+        ">=": lambda value: value >= bound,
+    }
+    compare = tests[operator]
+
+    def ordered(value: Any) -> bool:
+        found = _number(value)
+        return found is not None and compare(found)
+
+    return ordered
+
+
+def _json(text: str) -> Predicate:
+    test = _Parser(text).parse()
+
+    def matches(message: str) -> bool:
+        try:
+            value = json.loads(message)
+        except (ValueError, RecursionError):
+            return False
+        return isinstance(value, dict | list) and test(value)
+
+    return matches
+
+
+# -- fields between spaces --------------------------------------------------------------------
+
+
+def _fields(text: str) -> Predicate:
+    names = [each.strip() for each in text.split(",")]
+    tests: list[_Json | None] = []
+    rest = -1
+    for number, each in enumerate(names):
+        found = re.fullmatch(r"(\.\.\.)|[\w-]+(?:\s*(!=|>=|<=|=|<|>)\s*(.+))?", each)
+        if found is None or (found[1] and rest >= 0):
+            raise InvalidPattern
+        if found[1]:
+            rest = number
+        wanted = (found[3] or "").strip()
+        kind = "regex" if wanted.startswith("%") else "word"
+        if wanted.startswith('"'):
+            kind, wanted = "string", wanted.strip('"')
+        tests.append(_comparison(found[2], kind, wanted) if found[2] else None)
+
+    def matches(message: str) -> bool:
+        found = [next(g for g in m if g is not None) for m in _split(message)]
+        wanted = list(tests)
+        if rest >= 0:
+            missing = len(found) - (len(tests) - 1)
+            if missing < 0:
+                return False
+            wanted[rest : rest + 1] = [None] * missing
+        if len(wanted) != len(found):
+            return False
+        return all(test is None or test(value) for test, value in zip(wanted, found, strict=True))
+
+    return matches
+
+
+def _split(message: str) -> list[tuple[str | None, ...]]:
+    return [found.groups() for found in _FIELD.finditer(message)]
