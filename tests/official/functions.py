@@ -115,8 +115,7 @@ class Subject:
     handler: str
     files: Callable[[], dict[str, str | bytes]]
     error_type: str
-    memory: int = 256
-    official: bool = False
+    memory: int = 512
 
 
 def java_classes(source: Path, *libraries: Path) -> dict[str, str | bytes]:
@@ -177,9 +176,9 @@ SUBJECTS = {
     "python": Subject("python3.11", "app.handler", lambda: {"app.py": PYTHON}, "ValueError"),
     "node": Subject("nodejs20.x", "app.handler", lambda: {"app.js": COMMONJS}, "RangeError"),
     "module": Subject("nodejs20.x", "app.handler", lambda: {"app.mjs": MODULE}, "RangeError"),
-    "java": Subject("java17", "example.Matrix", _java, "java.lang.IllegalStateException", 512),
+    "java": Subject("java17", "example.Matrix", _java, "java.lang.IllegalStateException"),
     "go": Subject("provided.al2023", "unused", _program("go"), "errorString"),
-    "rust": Subject("provided.al2023", "unused", _program("rust"), "", 256),
+    "rust": Subject("provided.al2023", "unused", _program("rust"), ""),
     "shell": Subject("provided.al2", "unused", lambda: {"bootstrap": SHELL}, "Shell.Error"),
     "awslambdaric": Subject("provided.al2023", "app.handler", _python_client, "ValueError"),
     "aws-lambda-ric": Subject("provided.al2023", "app.handler", _node_client, "RangeError"),
