@@ -48,13 +48,19 @@ def archive(folder: Path) -> bytes:
     return buffer.getvalue()
 
 
-def find_handler(folder: Path) -> str:
-    """The handler, from the names people use."""
+def find_handler(folder: Path) -> tuple[str, str]:
+    """The handler, from the names people use, and its family: python, nodejs or provided."""
+    if (folder / "bootstrap").exists():
+        return "bootstrap", "provided"
     for handler in _HANDLERS:
         module, function = handler.split(".")
         path = folder / f"{module}.py"
         if path.exists() and re.search(rf"^(async )?def {function}\b", path.read_text(), re.M):
-            return handler
+            return handler, "python"
+        for extension in ("mjs", "cjs", "js"):
+            path = folder / f"{module}.{extension}"
+            if path.exists() and re.search(rf"\b{function}\b", path.read_text()):
+                return handler, "nodejs"
     raise Usage(f"no handler found in {folder} (looked for {', '.join(_HANDLERS)}); give --handler")
 
 
@@ -65,10 +71,15 @@ def run(arguments: argparse.Namespace, client: Client) -> int:
         raise Usage(f"{folder} is not a folder")
     name = arguments.name or re.sub(r"[^a-zA-Z0-9-_]", "-", folder.resolve().name)
     code = base64.b64encode(archive(folder)).decode()
-    runtime = arguments.runtime or _newest(client)
+    handler, family = arguments.handler, ""
+    if handler is None:
+        handler, family = find_handler(folder)
+    runtime = arguments.runtime or _newest(
+        client, family or ("java" if "::" in handler else "python")
+    )
     settings: dict[str, Any] = {
         "Runtime": runtime,
-        "Handler": arguments.handler or find_handler(folder),
+        "Handler": handler,
         "Timeout": arguments.timeout,
         "MemorySize": arguments.memory,
     }
@@ -118,12 +129,18 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _newest(client: Client) -> str:
-    runtimes = client.request("GET", "/_lambent/runtimes").json()["runtimes"]
+def _newest(client: Client, family: str) -> str:
+    """The newest runtime of a family that the server's host has."""
+    names = client.request("GET", "/_lambent/runtimes").json()["runtimes"]
+    runtimes = [name for name in names if name.startswith(family)]
     if not runtimes:
-        raise Usage("the server's host has no runtime; see `lambent doctor`")
+        raise Usage(f"the server's host has no {family} runtime; see `lambent runtimes`")
     own = f"python3.{sys.version_info.minor}"
-    return own if own in runtimes else str(runtimes[-1])
+    return own if own in runtimes else str(max(runtimes, key=_release))
+
+
+def _release(runtime: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", runtime)]
 
 
 def _send(client: Client, method: str, path: str, document: dict[str, Any]) -> None:
