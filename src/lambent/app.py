@@ -141,6 +141,7 @@ class App:
                 settings.freeze_seconds,
                 settings.idle_seconds,
                 settings.init_seconds,
+                settings.age_seconds,
             ),
         )
         self.lifecycle.attach(

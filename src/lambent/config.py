@@ -68,6 +68,10 @@ class Settings:
         512, "Memory that what is ready ahead may take; a booted Node.js or Java counts 48."
     )
     idle_seconds: float = _setting(600.0, "An environment unused for this long is taken down.")
+    age_seconds: float = _setting(
+        21_600.0,
+        "An environment this old is taken down when idle; its credentials last twice that long.",
+    )
     freeze_seconds: float = _setting(
         0.05, "An environment idle for this long is frozen until its next invocation."
     )

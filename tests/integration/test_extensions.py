@@ -174,6 +174,25 @@ def test_an_extension_inside_the_runtime_hears_of_invocations(functions: Functio
     assert functions.invoke(name).payload == ["INVOKE", True]
 
 
+def test_pythons_logging_speaks_json_where_it_is_told_to(functions: Functions) -> None:
+    name = functions.create(
+        "import logging\ndef handler(e, c):\n"
+        "    logging.debug('no')\n    logging.info('yes %d', 1, extra={'order': 7})\n"
+        "    try: 1 / 0\n    except ZeroDivisionError: logging.exception('caught')\n"
+        "    raise ValueError('boom')\n",
+        LoggingConfig={"LogFormat": "JSON"},
+    )
+    answer = functions.invoke(name)
+    records = [json.loads(line) for line in answer.log.splitlines()]
+    told = [each for each in records if "level" in each]
+    request_id = answer.raw["ResponseMetadata"]["RequestId"]
+    assert [each["level"] for each in told] == ["INFO", "ERROR", "ERROR"]
+    assert told[0]["message"] == "yes 1" and told[0]["order"] == 7
+    assert told[0]["requestId"] == request_id and told[0]["logger"] == "root"
+    assert told[1]["errorType"] == "ZeroDivisionError" and told[1]["stackTrace"]
+    assert told[2]["errorType"] == "ValueError" and told[2]["requestId"] == request_id
+
+
 def test_logs_in_json_carry_levels_that_are_filtered(functions: Functions) -> None:
     name = functions.create(
         "import json\ndef handler(e, c):\n"

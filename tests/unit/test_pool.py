@@ -22,6 +22,7 @@ class Pretended:
         self.identity = version.identity
         self.state = State.IDLE
         self.idle_since = 0.0
+        self.born = float("inf")
 
     lingers = False
     resets = True
@@ -60,7 +61,7 @@ class World:
         self.clock = ManualClock()
         self.started: list[str] = []
         self.fail = fail
-        limits = PoolLimits(environments, 2, 1.0, 60.0, 10.0)
+        limits = PoolLimits(environments, 2, 1.0, 60.0, 10.0, 3600.0)
         self.pool = Pool(self.start, self.clock, limits)
 
     async def start(self, made: FunctionVersion, *_: Any) -> ExecutionEnvironment:
@@ -87,6 +88,26 @@ def test_an_environment_is_reused_and_reaped_when_its_time_is_over() -> None:
         world.clock.advance(2)
         world.pool.reap()
         assert world.pool.size == 0 and first.environment.state is State.STOPPED
+        await world.pool.close()
+
+    asyncio.run(scenario())
+
+
+def test_one_that_is_old_goes_however_busy_it_is() -> None:
+    async def scenario() -> None:
+        world = World()
+        lease = await world.pool.acquire(version("f"), "1")
+        cast(Pretended, lease.environment).born = world.clock.monotonic()
+        for _ in range(119):
+            world.pool.release(lease.environment)
+            world.clock.advance(30)
+            world.pool.reap()
+            lease = await world.pool.acquire(version("f"), "2")
+        assert world.started == ["f"]
+        world.pool.release(lease.environment)
+        world.clock.advance(30)
+        world.pool.reap()
+        assert world.pool.size == 0
         await world.pool.close()
 
     asyncio.run(scenario())

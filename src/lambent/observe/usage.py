@@ -11,8 +11,10 @@ import json
 import logging
 import os
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from lambent.clock import Clock, utc
 _log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 5.0
+_DAY_SECONDS = 86_400
 _DAY = re.compile(r"(\d{4}-\d{2}-\d{2})\.json")
 # Upper bounds of the histogram of durations, in seconds.
 BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0, 900.0)
@@ -60,7 +63,8 @@ class Counters:
     def __init__(self) -> None:
         self.invocations = self.errors = self.throttles = self.inits = 0
         self.seconds = 0.0
-        self.buckets = [0] * len(BUCKETS)
+        # How many were as long as each bound, and longer than the one before it.
+        self.buckets = [0] * (len(BUCKETS) + 1)
 
 
 class Usage:
@@ -72,6 +76,7 @@ class Usage:
         self._prices = prices
         self._counters: dict[tuple[str, str, str, str], Counters] = {}
         self._day = ""
+        self._midnight = 0.0
         self._today: dict[Name, Day] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Task[None] | None = None
@@ -92,9 +97,7 @@ class Usage:
         counters.errors += failed
         counters.inits += init is not None
         counters.seconds += duration
-        for at, bound in enumerate(BUCKETS):
-            if duration <= bound:
-                counters.buckets[at] += 1
+        counters.buckets[bisect_left(BUCKETS, duration)] += 1
         day = self._day_of(name)
         day.invocations += 1
         day.errors += failed
@@ -116,12 +119,13 @@ class Usage:
         return found
 
     def _day_of(self, name: Name) -> Day:
-        day = utc(self._clock.time()).strftime("%Y-%m-%d")
-        if day != self._day:
+        now = self._clock.time()
+        if now >= self._midnight:
             if self._day:
                 self._write(self._day, self._document())
-            self._day = day
-            self._today = self._read(day)
+            self._day = utc(now).strftime("%Y-%m-%d")
+            self._midnight = (now // _DAY_SECONDS + 1) * _DAY_SECONDS
+            self._today = self._read(self._day)
         found = self._today.get(name)
         if found is None:
             found = self._today[name] = Day()
@@ -207,7 +211,7 @@ class Usage:
             "# TYPE lambent_duration_seconds histogram",
         ]
         for key, counters in self._counters.items():
-            for bound, count in zip(BUCKETS, counters.buckets, strict=True):
+            for bound, count in zip(BUCKETS, accumulate(counters.buckets), strict=False):
                 lines.append(f"lambent_duration_seconds_bucket{_labels(key, f'{bound:g}')} {count}")
             lines.append(
                 f"lambent_duration_seconds_bucket{_labels(key, '+Inf')} {counters.invocations}"

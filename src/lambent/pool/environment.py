@@ -81,7 +81,7 @@ class InitFailed(Exception):
         self.tail = tail
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Measure:
     """What one invocation took: seconds, MB; init is None where there was none."""
 
@@ -120,6 +120,7 @@ class ExecutionEnvironment:
         self.state = State.STARTING
         self.init_duration: float | None = None
         self.idle_since = 0.0
+        self.born = clock.monotonic()
         self._clock = clock
         self._log_rate = log_rate
         self._polling = polling

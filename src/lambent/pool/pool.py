@@ -34,13 +34,15 @@ PROVISIONED_INIT_SECONDS = 130.0
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
-    """Environments in all, starting at once; seconds until idle ones are frozen and retired."""
+    """Environments in all, starting at once; seconds until idle ones are frozen and retired, for
+    an initialisation, and of an environment's whole life."""
 
     environments: int
     cold_starts: int
     freeze_seconds: float
     idle_seconds: float
     init_seconds: float
+    age_seconds: float = float("inf")
 
 
 @dataclass(slots=True)
@@ -415,7 +417,8 @@ class Pool:
         for environment, line in list(self._idle.items()):
             ended = environment.state is State.STOPPED
             unused = now - environment.idle_since >= self._limits.idle_seconds
-            if ended or (unused and line.spare):
+            old = now - environment.born >= self._limits.age_seconds
+            if ended or old or (unused and line.spare):
                 line.idle.remove(environment)
                 self._drop(environment)
         for line in list(self._lines.values()):

@@ -112,7 +112,9 @@ class Extensions:
     @property
     def ready(self) -> bool:
         """Whether all wait for their next event."""
-        return all(each.state in (State.READY, State.EXITED) for each in self._all.values())
+        return not self._all or all(
+            each.state in (State.READY, State.EXITED) for each in self._all.values()
+        )
 
     def __iter__(self) -> Iterator[Extension]:
         return iter(self._all.values())

@@ -29,6 +29,8 @@ JAVAS = {
     "java11.al2023": 11,
     "java17.al2023": 17,
 }
+# What AWS has and this version does not, whatever the host has.
+NOT_OFFERED = ("ruby3.2", "ruby3.3", "ruby3.4", "ruby4.0", "dotnet8", "dotnet10")
 PROVIDED = ("provided.al2023", "provided.al2")
 _Commands = tuple[tuple[str, ...], ...]
 _PROVIDED_COMMANDS: _Commands = (
@@ -94,7 +96,8 @@ class Languages:
         for name in (*PYTHONS, *NODES, *JAVAS):
             if name not in self._found:
                 found.append(Missing(name, self._why.get(name) or _remedy(name)))
-        return found
+        own = "not offered yet; bring a bootstrap with your code and use provided.al2023"
+        return found + [Missing(name, own) for name in NOT_OFFERED]
 
 
 def _remedy(name: str) -> str:

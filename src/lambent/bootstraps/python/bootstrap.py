@@ -200,6 +200,45 @@ class _LogHandler(logging.Handler):
         sys.stdout.write(self.format(record))
 
 
+_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "aws_request_id"}
+
+
+class _JsonFormatter(logging.Formatter):
+    """One JSON object a record, with what the record was given beside its message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        told = {
+            "timestamp": at + "Z",
+            "level": record.levelname,
+            "message": record.getMessage(),
+            "logger": record.name,
+            "requestId": record.__dict__.get("aws_request_id"),
+        }
+        if record.exc_info and record.exc_info[0] is not None:
+            import traceback
+
+            told["errorType"] = record.exc_info[0].__name__
+            told["errorMessage"] = str(record.exc_info[1])
+            told["stackTrace"] = traceback.format_tb(record.exc_info[2])
+            told["location"] = "%s:%s:%d" % (record.pathname, record.funcName, record.lineno)
+        for name, value in record.__dict__.items():
+            if name not in _PLAIN and name not in told:
+                told[name] = value
+        return json.dumps(told, default=str) + "\n"
+
+
+def _apply_log_format() -> None:
+    """LogFormat JSON, with its level; text needs nothing."""
+    if os.environ.get("AWS_LAMBDA_LOG_FORMAT") == "JSON":
+        root = logging.getLogger()
+        for handler in root.handlers:
+            if isinstance(handler, _LogHandler):
+                handler.setFormatter(_JsonFormatter())
+        level = os.environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO")
+        root.setLevel({"TRACE": 5, "FATAL": logging.CRITICAL}.get(level, level))
+
+
 def _set_up_logging(request_id: _RequestIdFilter) -> None:
     formatter = logging.Formatter(
         "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n",
@@ -280,7 +319,19 @@ def _describe(error: BaseException, request_id: str) -> dict[str, Any]:
     }
 
 
-def _log_error(error: dict[str, Any]) -> None:
+def _log_error(error: dict[str, Any], request_id: str = "") -> None:
+    if os.environ.get("AWS_LAMBDA_LOG_FORMAT") == "JSON":
+        told = {
+            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "log_level": "ERROR",
+            "level": "ERROR",
+            "errorMessage": error["errorMessage"],
+            "errorType": error["errorType"],
+            "requestId": request_id,
+            "stackTrace": error["stackTrace"],
+        }
+        sys.stdout.write(json.dumps(told) + "\n")
+        return
     lines = ["[ERROR] %s: %s" % (error["errorType"], error["errorMessage"])]
     lines.append("Traceback (most recent call last):")
     lines.extend(frame.rstrip("\n") for frame in error["stackTrace"])
@@ -366,6 +417,7 @@ def main(prepared: Prepared, descriptor: int = -1) -> None:
     descriptor: a stream connected to the Runtime API; without one its address is connected to.
     """
     _prepare_interpreter()
+    _apply_log_format()
     request_id, decode, encode = prepared.request_id, prepared.decode, prepared.encode
     fixed = _fixed_context()
     api = _RuntimeApi(os.environ["AWS_LAMBDA_RUNTIME_API"], descriptor)
@@ -393,7 +445,7 @@ def main(prepared: Prepared, descriptor: int = -1) -> None:
         except Exception as error:
             described = _describe(error, request_id.request_id)
             del error
-            _log_error(described)
+            _log_error(described, request_id.request_id)
             sys.stdout.flush()
             sys.stderr.flush()
             headers, event = api.fail(request_id.request_id, described)
