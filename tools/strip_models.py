@@ -18,6 +18,7 @@ import botocore.loaders
 TARGET = Path(__file__).resolve().parents[1] / "src/lambent/aws/models"
 SERVICES: dict[str, tuple[str, ...] | None] = {
     "lambda": None,
+    "cloudwatch": ("GetMetricData", "GetMetricStatistics", "ListMetrics"),
     "logs": (
         "CreateLogGroup",
         "CreateLogStream",

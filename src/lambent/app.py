@@ -15,6 +15,7 @@ from pathlib import Path
 from lambent.api import operations
 from lambent.api.account import Account
 from lambent.api.aliases import Aliases
+from lambent.api.cloudwatch import CloudWatch
 from lambent.api.code import CodeTaker
 from lambent.api.code_signing import CodeSigning
 from lambent.api.concurrency import ReservedConcurrency
@@ -28,7 +29,7 @@ from lambent.api.logs import Logs
 from lambent.api.policies import Policies
 from lambent.api.provisioned import ProvisionedConcurrencyConfigs, provision
 from lambent.api.runtime_management import RecursionConfigs, RuntimeManagementConfigs
-from lambent.api.service import JsonService, RestService, Service
+from lambent.api.service import JsonService, RestService, RpcService, Service
 from lambent.api.tags import Tags
 from lambent.api.urls import FunctionUrls
 from lambent.api.versions import Versions
@@ -53,6 +54,7 @@ from lambent.iam.sessions import RoleSessions
 from lambent.invoke import Invoker, LocalExecutor
 from lambent.neighbours.s3 import S3Source
 from lambent.observe.logs import LogStore
+from lambent.observe.metrics import Metrics
 from lambent.observe.usage import Prices, Usage
 from lambent.pool.concurrency import Concurrency
 from lambent.pool.environment import Measure
@@ -111,6 +113,7 @@ class App:
         code.open()
         prices = Prices(settings.price_request, settings.price_gb_second)
         self.usage = Usage(data / "usage", self.clock, prices)
+        self.metrics = Metrics(data / "metrics", self.clock)
         self.logs = LogStore(data / "logs", settings.log_group_bytes)
         self.languages = Languages(data / "runtimes")
         self.catalog = Catalog(self.store)
@@ -149,8 +152,8 @@ class App:
         )
         router = DirectRouter()
         router.announce(LocalExecutor(self.pool))
-        concurrency = Concurrency(settings.account_concurrency)
-        self.invoker = Invoker(self.catalog, concurrency, router, self.usage.throttled)
+        concurrency = self.concurrency = Concurrency(settings.account_concurrency)
+        self.invoker = Invoker(self.catalog, concurrency, router, self._throttled)
         self.edge = Edge(
             Authenticator(
                 keys,
@@ -203,6 +206,7 @@ class App:
         await self.backend.close()
         await self.logs.flush()
         await self.usage.flush()
+        await self.metrics.flush(everything=True)
         for catalog in (self.catalog, self.layers, self.mappings, self.signing):
             catalog.close()
         await self.store.close()
@@ -272,8 +276,12 @@ class App:
     def _services(self) -> dict[str, Service]:
         logs = Logs(self.logs, self.clock)
         logs_model = model.load("logs")
+        metrics_model = model.load("cloudwatch")
         return {
             "lambda": RestService(model.load("lambda"), self._lambda_handlers()),
+            "monitoring": RpcService(
+                metrics_model, operations.handlers_of(metrics_model, CloudWatch(self.metrics))
+            ),
             "logs": JsonService(logs_model, operations.handlers_of(logs_model, logs)),
         }
 
@@ -333,15 +341,32 @@ class App:
 
     def _measured(self, version: FunctionVersion, measure: Measure) -> None:
         """An invocation is over."""
+        resource = measure.invoked_arn.split(":", 6)[6]
+        failed = measure.status != "success"
+        self.metrics.invocation(
+            version.account,
+            version.region,
+            version.name,
+            resource,
+            measure.duration * 1000,
+            failed,
+        )
         self.usage.count(
             (version.account, version.region, version.name),
             version.version,
-            measure.status != "success",
+            failed,
             measure.duration,
             measure.init,
             lines.billed_milliseconds(measure.duration, measure.init) / 1000,
             version.configuration.memory_size,
         )
+
+    def _throttled(self, name: tuple[str, str, str], version: str) -> None:
+        """An invocation was refused for concurrency."""
+        account, region, function = name
+        self.usage.throttled(name, version)
+        for dimensions in ((), (("FunctionName", function),)):
+            self.metrics.add((account, region, "Throttles", dimensions), 1.0)
 
     def _sign(self, endpoint: str, region: str, path: str) -> str:
         host = endpoint.partition("://")[2]
@@ -358,12 +383,22 @@ class App:
         )
         return endpoint + signed
 
+    def _sample(self) -> None:
+        """How much runs now, by account and region."""
+        running: dict[tuple[str, str], int] = {}
+        for account, region, _, count in self.concurrency.running():
+            running[account, region] = running.get((account, region), 0) + count
+        for (account, region), count in running.items():
+            self.metrics.add((account, region, "ConcurrentExecutions", ()), float(count))
+
     async def _reap(self) -> None:
         turns = 0
         while True:
             await asyncio.sleep(_REAP_SECONDS)
             self.pool.reap()
             turns += 1
+            self._sample()
+            await self.metrics.flush()
             if turns % _EXPIRE_TURNS == 0:
                 await self.logs.expire(self.clock.time())
 

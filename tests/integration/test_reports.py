@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -57,3 +58,52 @@ def test_runtimes_says_what_the_host_has_and_how_to_get_the_rest(functions: Func
     assert missing and all(each["remedy"] for each in missing)
     assert "provided.al2023" in rows["ruby3.4"]["remedy"]
     assert "nodejs20.x" in cli(functions, "runtimes")
+
+
+def test_cloudwatch_shows_a_functions_metrics(functions: Functions) -> None:
+    name = functions.create("def handler(e, c): return 1 / e['n']", Publish=True)
+    functions.client.create_alias(FunctionName=name, Name="live", FunctionVersion="1")
+    functions.invoke(name, {"n": 1})
+    functions.invoke(name, {"n": 0})
+    functions.invoke(name, {"n": 1}, Qualifier="live")
+    cloudwatch = functions.server.client("cloudwatch")
+    function = {"Name": "FunctionName", "Value": name}
+    listed = cloudwatch.list_metrics(Namespace="AWS/Lambda", Dimensions=[function])["Metrics"]
+    names = {each["MetricName"] for each in listed if each["Dimensions"] == [function]}
+    assert names == {"Invocations", "Errors", "Throttles", "Duration"}
+    now = datetime.now(UTC)
+    window = {"StartTime": now - timedelta(hours=1), "EndTime": now + timedelta(minutes=2)}
+    summed = cloudwatch.get_metric_statistics(
+        Namespace="AWS/Lambda", MetricName="Errors", Dimensions=[function], Period=3600,
+        Statistics=["Sum", "SampleCount"], **window,
+    )["Datapoints"]  # fmt: skip
+    assert sum(each["Sum"] for each in summed) == 1
+    assert sum(each["SampleCount"] for each in summed) == 3
+    alias = [function, {"Name": "Resource", "Value": f"{name}:live"}]
+    queries = [
+        {"Id": "live", "MetricStat": {"Stat": "Sum", "Period": 60, "Metric": {
+            "Namespace": "AWS/Lambda", "MetricName": "Invocations", "Dimensions": alias}}},
+        {"Id": "slow", "MetricStat": {"Stat": "p99", "Period": 60, "Metric": {
+            "Namespace": "AWS/Lambda", "MetricName": "Duration", "Dimensions": [function]}}},
+    ]  # fmt: skip
+    data = cloudwatch.get_metric_data(MetricDataQueries=queries, **window)["MetricDataResults"]
+    values = {each["Id"]: each["Values"] for each in data}
+    assert sum(values["live"]) == 1 and all(each > 0 for each in values["slow"])
+    with pytest.raises(cloudwatch.exceptions.ClientError, match="not supported"):
+        cloudwatch.get_metric_statistics(
+            Namespace="AWS/Lambda", MetricName="Duration", Period=60,
+            ExtendedStatistics=["tm90"], Dimensions=[function], **window,
+        )  # fmt: skip
+
+
+def test_cloudwatchs_older_protocol_is_spoken_too(functions: Functions) -> None:
+    from lambent.cli.client import Client, profile
+
+    name = functions.create("def handler(e, c): return 1")
+    functions.invoke(name)
+    client = Client(profile(functions.server.data, functions.server.endpoint))
+    target = "GraniteServiceVersion20100801.ListMetrics"
+    headers = {"x-amz-target": target, "content-type": "application/x-amz-json-1.0"}
+    body = json.dumps({"Dimensions": [{"Name": "FunctionName", "Value": name}]}).encode()
+    answer = client.request("POST", "/", body, headers, service="monitoring").json()
+    assert {each["Namespace"] for each in answer["Metrics"]} == {"AWS/Lambda"}

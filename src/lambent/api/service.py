@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Protocol
 
 from lambent.api.context import Context, Handler
@@ -21,6 +22,9 @@ from lambent.errors import (
 )
 
 _log = logging.getLogger(__name__)
+
+
+_RPC = re.compile(r"/service/(\w+)/operation/(\w+)")
 
 
 class Service(Protocol):
@@ -126,3 +130,30 @@ class JsonService:
         return serialize.serialize_json_error(
             error.code, error.status, error.message, self._model.json_version
         )
+
+
+class RpcService(JsonService):
+    """A service of Smithy's rpc-v2-cbor protocol that speaks its json protocol too: CloudWatch."""
+
+    async def call(
+        self, context: Context, method: str, path: str, query: dict[str, list[str]], body: bytes
+    ) -> WireResponse:
+        found = _RPC.fullmatch(path)
+        if found is None:
+            return await super().call(context, method, path, query, body)
+        try:
+            operation = self._model.operations.get(found[2])
+            if found[1] != self._model.target_prefix or operation is None:
+                raise _not_offered(found[2][:100])
+            try:
+                parameters = parse.parse_cbor(operation, body)
+            except parse.SerializationError as error:
+                raise SerializationFailed(str(error)) from None
+            result = await _handler(operation, self._handlers, parameters)(context, parameters)
+            return serialize.serialize_cbor(operation, result)
+        except ServiceError as error:
+            return serialize.serialize_cbor_error(error.code, error.status, error.message)
+        except Exception:
+            _log.exception("a request failed")
+            failure = ServiceFailure()
+            return serialize.serialize_cbor_error(failure.code, failure.status, failure.message)

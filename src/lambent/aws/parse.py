@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
+from lambent.aws import cbor
 from lambent.aws.model import Operation, Shape
 
 _DEPTH = 100
@@ -77,6 +78,19 @@ def parse_json(operation: Operation, body: bytes) -> dict[str, Any]:
         return {}
     parameters = _value(operation.input, _load(body), 0)
     assert isinstance(parameters, dict)
+    return parameters
+
+
+def parse_cbor(operation: Operation, body: bytes) -> dict[str, Any]:
+    """The parameters of an rpc-v2-cbor request; raises SerializationError."""
+    if operation.input is None or not body:
+        return {}
+    try:
+        parameters = _value(operation.input, cbor.loads(body), 0)
+    except (cbor.CborError, OverflowError, ValueError) as error:
+        raise SerializationError(f"Could not parse request body into cbor: {error}") from None
+    if not isinstance(parameters, dict):
+        raise SerializationError("Could not parse request body into cbor: not a map")
     return parameters
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
 
+from lambent.aws import cbor
 from lambent.aws.model import Operation, ServiceModel, Shape
 
 JSON_TYPE = ("Content-Type", "application/json")
@@ -93,6 +94,39 @@ def serialize_json_error(code: str, status: int, message: str, version: str) -> 
     document = {"__type": code, "message": message}
     headers = [("Content-Type", f"application/x-amz-json-{version}"), ("x-amzn-ErrorType", code)]
     return WireResponse(status, headers, json.dumps(document).encode())
+
+
+_CBOR = [("Content-Type", "application/cbor"), ("smithy-protocol", "rpc-v2-cbor")]
+
+
+def serialize_cbor(operation: Operation, result: dict[str, Any]) -> WireResponse:
+    """The rpc-v2-cbor response for a result."""
+    document = _dated(operation.output, result) if operation.output is not None else {}
+    return WireResponse(200, list(_CBOR), cbor.dumps(document))
+
+
+def serialize_cbor_error(code: str, status: int, message: str) -> WireResponse:
+    """An error as rpc-v2-cbor tells it; older clients go by the query protocol's code."""
+    side = "Receiver" if status >= 500 else "Sender"
+    query = ("x-amzn-query-error", f"{code.removesuffix('Exception')};{side}")
+    return WireResponse(status, [*_CBOR, query], cbor.dumps({"__type": code, "message": message}))
+
+
+def _dated(shape: Shape, value: Any) -> Any:
+    """Values with their timestamps marked, as CBOR wants them."""
+    if shape.kind == "structure":
+        return {
+            member.wire_name: _dated(member.shape, value[name])
+            for name, member in shape.members.items()
+            if value.get(name) is not None
+        }
+    if shape.kind == "list":
+        assert shape.member is not None
+        return [_dated(shape.member, each) for each in value]
+    if shape.kind == "map":
+        assert shape.value is not None
+        return {key: _dated(shape.value, each) for key, each in value.items()}
+    return cbor.Timestamp(value) if shape.kind == "timestamp" else value
 
 
 def _header(shape: Shape, value: Any) -> str:

@@ -91,6 +91,7 @@ class Measure:
     duration: float
     init: float | None
     memory_used: int
+    invoked_arn: str
 
 
 def _error_payload(kind: str, message: str) -> bytes:
@@ -161,6 +162,7 @@ class ExecutionEnvironment:
         # The invocation that is answered but whose log is still open.
         self._open_log: tuple[str, Result, float, float | None] | None = None
         self._request_id = ""
+        self._invoked_arn = version.function_arn
         # The invocation whose START line is written already.
         self._begun = ""
         # Why it is BROKEN, as extensions are told: "timeout" or "failure".
@@ -305,6 +307,7 @@ class ExecutionEnvironment:
         turn: asyncio.Future[Result] = self._loop.create_future()
         self._turn = turn
         self._request_id = request_id = invocation.request_id
+        self._invoked_arn = invocation.invoked_arn
         began = self._clock.monotonic()
         left = max(0.0, self.version.configuration.timeout - spent)
         self._deadline = began + left
@@ -418,7 +421,9 @@ class ExecutionEnvironment:
         )  # fmt: skip
         if self._measured is not None:
             kind = result.error_type
-            measure = Measure(request_id, result.status, kind, duration, init_duration, used)
+            measure = Measure(
+                request_id, result.status, kind, duration, init_duration, used, self._invoked_arn
+            )
             self._measured(self.version, measure)
 
     # -- between invocations --------------------------------------------------------------
