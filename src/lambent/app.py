@@ -47,7 +47,7 @@ from lambent.functions.package import CodeCache
 from lambent.functions.types import FunctionVersion
 from lambent.gateway.edge import Edge
 from lambent.gateway.reports import Reports
-from lambent.http import HttpServer
+from lambent.http import Application, HttpServer
 from lambent.iam.authenticate import Authenticator
 from lambent.iam.credentials import AccessKey, CredentialStore
 from lambent.iam.sessions import RoleSessions
@@ -333,11 +333,11 @@ class App:
             "AWS_SESSION_TOKEN": session.token,
         }
 
-    def _door(self) -> tuple[str, HttpServer | None]:
+    def _door(self) -> tuple[str, Application | None]:
         """How functions reach this server."""
         if self.settings.isolation == "process":
             return self.endpoint, None
-        return f"http://127.0.0.1:{ENDPOINT_PORT}", self.server
+        return f"http://127.0.0.1:{ENDPOINT_PORT}", self.edge
 
     def _measured(self, version: FunctionVersion, measure: Measure) -> None:
         """An invocation is over."""

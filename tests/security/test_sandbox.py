@@ -147,3 +147,26 @@ def test_a_runtime_api_abused_from_inside_harms_nobody(functions: Functions) -> 
     functions.invoke(abuser)
     assert functions.invoke(good).payload == "ok"
     assert functions.invoke(abuser).error is None
+
+
+def test_an_endpoint_abused_from_inside_harms_nobody(functions: Functions) -> None:
+    abuser = functions.create(
+        "import socket\n"
+        "def handler(e, c):\n"
+        "    held = []\n"
+        "    for i in range(300):\n"
+        "        s = socket.create_connection(('127.0.0.1', 4566), 5); held.append(s)\n"
+        "        s.sendall(b'GET /2015-03-31/functions/ HTTP/1.1\\r\\nX: ')\n"
+        "    cut = 0\n"
+        "    for s in held:\n"
+        "        s.settimeout(0.05)\n"
+        "        try: cut += s.recv(1) == b''\n"
+        "        except ConnectionError: cut += 1\n"
+        "        except OSError: pass\n"
+        "    return cut\n",
+        Timeout=20,
+        MemorySize=1024,
+    )
+    good = functions.create("def handler(e, c): return 'ok'")
+    assert functions.invoke(abuser).payload >= 300 - 64
+    assert functions.invoke(good).payload == "ok"

@@ -4,7 +4,16 @@ It knows nothing of AWS.  An application is a callable that is handed an Exchang
 request's head is in, and answers through it, now or later.
 """
 
+from lambent.http.door import Door
 from lambent.http.exchange import BodyTooLarge, ClientGone, Exchange
 from lambent.http.server import Application, HttpLimits, HttpServer
 
-__all__ = ["Application", "BodyTooLarge", "ClientGone", "Exchange", "HttpLimits", "HttpServer"]
+__all__ = [
+    "Application",
+    "BodyTooLarge",
+    "ClientGone",
+    "Door",
+    "Exchange",
+    "HttpLimits",
+    "HttpServer",
+]

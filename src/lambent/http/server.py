@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Callable
 
@@ -23,7 +22,6 @@ class HttpServer:
         self.connections: set[Connection] = set()
         self._application = application
         self._servers: list[asyncio.Server] = []
-        self._adopting: set[asyncio.Task[None]] = set()
         self.now = asyncio.get_running_loop().time
 
     def connection(self) -> Connection:
@@ -48,25 +46,6 @@ class HttpServer:
         """Serve a stream that is connected already; closes it in the end."""
         loop = asyncio.get_running_loop()
         await loop.create_connection(self.connection, sock=stream)
-
-    def watch(self, listener: socket.socket) -> None:
-        """Accept from a socket that hardly anybody connects to, until ``unwatch``: that costs no
-        more than a place in the event loop's table."""
-
-        def accept() -> None:
-            with contextlib.suppress(OSError):
-                stream, _ = listener.accept()
-                stream.setblocking(False)
-                task = asyncio.ensure_future(self.adopt(stream))
-                self._adopting.add(task)
-                task.add_done_callback(self._adopting.discard)
-
-        asyncio.get_running_loop().add_reader(listener.fileno(), accept)
-
-    @staticmethod
-    def unwatch(listener: socket.socket) -> None:
-        """Accept no more."""
-        asyncio.get_running_loop().remove_reader(listener.fileno())
 
     def stop_listening(self) -> None:
         """Refuse new connections."""

@@ -23,7 +23,7 @@ from typing import Any
 
 from lambent.clock import Clock, Timer
 from lambent.functions.types import FunctionVersion, Invocation
-from lambent.http import HttpServer
+from lambent.http import Application, Door
 from lambent.pool.exits import exit_error
 from lambent.pool.polling import Polling
 from lambent.pool.shutdown import end_extensions
@@ -112,10 +112,10 @@ class ExecutionEnvironment:
         kind: str = "on-demand",
         extensions: tuple[str, ...] = (),
         measured: Callable[[FunctionVersion, Measure], None] | None = None,
-        door: HttpServer | None = None,
+        endpoint: Application | None = None,
     ) -> None:
-        """kind: the initialisation type; extensions: the names of the external ones; door: whom
-        programs inside reach at the server's endpoint."""
+        """kind: the initialisation type; extensions: the names of the external ones;
+        endpoint: whom programs inside reach at the server's."""
         self.version = version
         self.identity = version.identity
         self.state = State.STARTING
@@ -126,7 +126,8 @@ class ExecutionEnvironment:
         self._log_rate = log_rate
         self._polling = polling
         self._measured = measured
-        self._door = door
+        self._endpoint = endpoint
+        self._door: Door | None = None
         # The most memory it has used, in MB, and when that was read.
         self._peak = 0
         self._peak_read = -math.inf
@@ -183,8 +184,8 @@ class ExecutionEnvironment:
             sink = self._journal.extension_output
             self._outputs.append(Output(sandbox.extension_output, sink, self._log_rate))
         sandbox.extension_ended = self._extension_ended
-        if self._door is not None and sandbox.endpoint is not None:
-            self._door.watch(sandbox.endpoint)
+        if self._endpoint is not None and sandbox.endpoint is not None:
+            self._door = Door(sandbox.endpoint, self._endpoint)
         if phase == "init":
             self._announce(phase)
         await self._initialise(sandbox, limit, phase, request_id, self._api.server.serve)
@@ -498,8 +499,8 @@ class ExecutionEnvironment:
         for connection in list(self._api.server.connections):
             connection.abort()
         if self._sandbox is not None:
-            if self._door is not None and self._sandbox.endpoint is not None:
-                self._door.unwatch(self._sandbox.endpoint)
+            if self._door is not None:
+                self._door.close()
             self._sandbox.destroy()
         if finishing:
             self._rest(State.STOPPED)

@@ -8,7 +8,7 @@ from pathlib import Path
 from lambent import ids
 from lambent.clock import Clock, utc
 from lambent.functions.types import FunctionVersion
-from lambent.http import HttpServer
+from lambent.http import Application
 from lambent.pool.environment import ExecutionEnvironment, Measure
 from lambent.pool.polling import Polling
 from lambent.runtime import languages, variables
@@ -26,7 +26,7 @@ Unpacked = Callable[[str], Awaitable[Path]]
 """The tree of an archive's digest."""
 Credentials = Callable[[FunctionVersion], dict[str, str]]
 """Variables with temporary credentials of a version's execution role."""
-Endpoint = Callable[[], tuple[str, HttpServer | None]]
+Endpoint = Callable[[], tuple[str, Application | None]]
 """The server's URL as programs inside see it, and who serves it there."""
 Layers = Callable[[tuple[str, ...]], Awaitable[Path]]
 """The tree of several digests, the later over the earlier."""
