@@ -31,6 +31,7 @@ SERVICES: dict[str, tuple[str, ...] | None] = {
         "GetLogEvents",
         "PutLogEvents",
         "PutRetentionPolicy",
+        "StartLiveTail",
     ),
 }
 _DROPPED = {

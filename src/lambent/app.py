@@ -25,6 +25,7 @@ from lambent.api.event_sources import EventSourceMappings
 from lambent.api.functions import Functions
 from lambent.api.invocations import Invocations
 from lambent.api.layers import Layers
+from lambent.api.live_tail import LiveTail
 from lambent.api.logs import Logs
 from lambent.api.policies import Policies
 from lambent.api.provisioned import ProvisionedConcurrencyConfigs, provision
@@ -275,6 +276,7 @@ class App:
 
     def _services(self) -> dict[str, Service]:
         logs = Logs(self.logs, self.clock)
+        tail = LiveTail(self.logs, self.clock)
         logs_model = model.load("logs")
         metrics_model = model.load("cloudwatch")
         return {
@@ -282,7 +284,10 @@ class App:
             "monitoring": RpcService(
                 metrics_model, operations.handlers_of(metrics_model, CloudWatch(self.metrics))
             ),
-            "logs": JsonService(logs_model, operations.handlers_of(logs_model, logs)),
+            "logs": JsonService(
+                logs_model,
+                operations.handlers_of(logs_model, logs, LiveTail(self.logs, self.clock)),
+            ),
         }
 
     def _lambda_handlers(self) -> dict[str, Handler]:

@@ -73,6 +73,14 @@ class ResourceAlreadyExists(ServiceError):
     default = "The specified resource already exists"
 
 
+class LimitExceeded(ServiceError):
+    """CloudWatch Logs: a quota is used up."""
+
+    code = "LimitExceededException"
+    status = 400
+    default = "You have reached the maximum number of resources that can be created."
+
+
 class InvalidParameter(ServiceError):
     """CloudWatch Logs: a parameter cannot be."""
 

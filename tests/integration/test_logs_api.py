@@ -127,3 +127,22 @@ def test_a_segment_past_its_time_is_removed_from_the_disk(tmp_path: Any) -> None
         assert left == {"kept", "forever"}
 
     asyncio.run(scenario())
+
+
+def test_a_live_tail_shows_what_comes(functions: Functions, server: Server) -> None:
+    name = functions.create("def handler(e, c): print('seen', e['n']); print('other')")
+    functions.invoke(name, {"n": 1})
+    logs = server.client("logs", inject_host_prefix=False)
+    arn = f"arn:aws:logs:us-east-1:000000000000:log-group:/aws/lambda/{name}"
+    answer = logs.start_live_tail(logGroupIdentifiers=[arn], logEventFilterPattern="seen")
+    stream = iter(answer["responseStream"])
+    assert next(stream)["sessionStart"]["logGroupIdentifiers"] == [arn]
+    functions.invoke(name, {"n": 2})
+    messages: list[str] = []
+    while not messages:
+        update = next(stream)["sessionUpdate"]
+        messages += [each["message"] for each in update["sessionResults"]]
+    assert messages == ["seen 2"]
+    answer["responseStream"].close()
+    with pytest.raises(logs.exceptions.ResourceNotFoundException):
+        logs.start_live_tail(logGroupIdentifiers=[arn + "none"])

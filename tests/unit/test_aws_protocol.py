@@ -295,3 +295,19 @@ def test_botocore_reads_our_errors(code: str) -> None:
 def test_a_zip_travels_as_base64() -> None:
     body = {"Code": {"ZipFile": base64.b64encode(b"zip").decode()}}
     assert parameters("CreateFunction", body) == {"Code": {"ZipFile": b"zip"}}
+
+
+def test_event_stream_messages_are_what_botocore_reads() -> None:
+    from botocore.eventstream import EventStreamBuffer
+
+    from lambent.aws import eventstream
+
+    buffer = EventStreamBuffer()
+    buffer.add_data(eventstream.event("sessionStart", b"{}") + eventstream.encode({"n": "v"}, b"x"))
+    first, second = buffer
+    assert first.headers == {
+        ":message-type": "event",
+        ":event-type": "sessionStart",
+        ":content-type": "application/json",
+    }
+    assert (first.payload, second.headers, second.payload) == (b"{}", {"n": "v"}, b"x")

@@ -119,6 +119,9 @@ class JsonService:
             except parse.SerializationError as error:
                 raise SerializationFailed(str(error)) from None
             result = await _handler(operation, self._handlers, parameters)(context, parameters)
+            for name, member in operation.output.members.items() if operation.output else ():
+                if member.shape.event_stream:
+                    return serialize.serialize_json_stream(member.shape, result[name])
             return serialize.serialize_json(operation, result, self._model.json_version)
         except ServiceError as error:
             return self.refuse(error)

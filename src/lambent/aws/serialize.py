@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
 
-from lambent.aws import cbor
+from lambent.aws import cbor, eventstream
 from lambent.aws.model import Operation, ServiceModel, Shape
 
 JSON_TYPE = ("Content-Type", "application/json")
@@ -23,6 +24,8 @@ class WireResponse:
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytes = b""
     request_id: str = ""
+    # Pieces that follow instead of a body.
+    stream: AsyncIterator[bytes] | None = None
 
 
 def serialize_rest(operation: Operation, result: dict[str, Any]) -> WireResponse:
@@ -94,6 +97,26 @@ def serialize_json_error(code: str, status: int, message: str, version: str) -> 
     document = {"__type": code, "message": message}
     headers = [("Content-Type", f"application/x-amz-json-{version}"), ("x-amzn-ErrorType", code)]
     return WireResponse(status, headers, json.dumps(document).encode())
+
+
+Events = AsyncIterator[tuple[str, dict[str, Any]]]
+"""A stream's events: the name of a member of its shape, and that member's value."""
+
+
+def serialize_json_stream(stream: Shape, events: Events) -> WireResponse:
+    """The json-protocol response that goes on: events of a stream."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        try:
+            yield eventstream.event("initial-response", b"{}")
+            async for name, value in events:
+                document = _value(stream.members[name].shape, value)
+                yield eventstream.event(name, json.dumps(document).encode())
+        finally:
+            if isinstance(events, AsyncGenerator):
+                await events.aclose()
+
+    return WireResponse(200, [("Content-Type", eventstream.CONTENT_TYPE)], stream=pieces())
 
 
 _CBOR = [("Content-Type", "application/cbor"), ("smithy-protocol", "rpc-v2-cbor")]

@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 from lambent import ids
 from lambent.api.context import Context
@@ -99,7 +99,10 @@ class Edge:
                 return
             context = Context(principal, self.endpoint, exchange.headers)
             response = await service.call(context, exchange.method, path, query, body)
-            self._send(exchange, response)
+            if response.stream is None:
+                self._send(exchange, response)
+            else:
+                await self._send_stream(exchange, response, response.stream)
         except ClientGone:
             exchange.abort()
         except Exception:
@@ -120,6 +123,20 @@ class Edge:
     def _send(exchange: Exchange, response: WireResponse) -> None:
         response.headers.append(("x-amzn-RequestId", response.request_id or ids.uuid()))
         exchange.respond(response.status, response.headers, response.body)
+
+    @staticmethod
+    async def _send_stream(
+        exchange: Exchange, response: WireResponse, stream: AsyncIterator[bytes]
+    ) -> None:
+        headers = [*response.headers, ("x-amzn-RequestId", response.request_id or ids.uuid())]
+        exchange.start(response.status, headers)
+        try:
+            async for piece in stream:
+                await exchange.write(piece)
+            exchange.end()
+        finally:
+            if isinstance(stream, AsyncGenerator):
+                await stream.aclose()
 
     @staticmethod
     def _send_json(exchange: Exchange, document: object, status: int = 200) -> None:

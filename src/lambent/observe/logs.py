@@ -268,6 +268,15 @@ class LogStore:
             place = Place(number, offset)
         return found, place
 
+    async def end(self, account: str, region: str, group: str) -> Place:
+        """The place after everything that a group holds."""
+        await self.flush()
+        folder = self.folder(account, region, group)
+        numbers = segments(folder)
+        if not numbers:
+            return Place()
+        return Place(numbers[-1], (folder / f"{numbers[-1]:010d}.log").stat().st_size)
+
     async def groups(self, account: str, region: str) -> list[str]:
         """The names of an account's groups in a region."""
         await self.flush()

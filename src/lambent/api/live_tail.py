@@ -1,0 +1,114 @@
+"""StartLiveTail: log events as they come, once a second, for as long as somebody looks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from lambent import ids
+from lambent.api.context import Context
+from lambent.aws.filter_pattern import InvalidPattern, Predicate, compile_pattern
+from lambent.clock import Clock
+from lambent.errors import InvalidParameter, LimitExceeded, ResourceNotFound
+from lambent.observe.logs import LogStore, Place
+
+# Source: StartLiveTail in the CloudWatch Logs API reference.
+SESSION_SECONDS = 3 * 3600
+EVENTS_PER_SECOND = 500
+GROUPS = 10
+SESSIONS = 100
+_LOOK_SECONDS = 1.0
+
+
+class LiveTail:
+    """Handler of StartLiveTail."""
+
+    def __init__(self, store: LogStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._sessions = 0
+
+    async def start_live_tail(self, context: Context, parameters: dict[str, Any]) -> dict[str, Any]:
+        pattern = parameters.get("logEventFilterPattern", "")
+        try:
+            matches = compile_pattern(pattern)
+        except InvalidPattern:
+            raise InvalidParameter("Invalid filter pattern") from None
+        arns = parameters["logGroupIdentifiers"]
+        groups = {arn.removesuffix(":*").rpartition(":log-group:")[2]: arn for arn in arns}
+        known = set(await self._store.groups(context.account, context.region))
+        if not groups.keys() <= known:
+            raise ResourceNotFound("The specified log group does not exist.")
+        if self._sessions >= SESSIONS:
+            raise LimitExceeded("There are too many live tail sessions.")
+        places = {
+            group: await self._store.end(context.account, context.region, group) for group in groups
+        }
+        return {"responseStream": self._events(context, parameters, groups, places, matches)}
+
+    async def _events(
+        self,
+        context: Context,
+        parameters: dict[str, Any],
+        groups: dict[str, str],
+        places: dict[str, Place],
+        matches: Predicate,
+    ) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        self._sessions += 1
+        try:
+            yield (
+                "sessionStart",
+                {
+                    "requestId": ids.uuid(),
+                    "sessionId": ids.uuid(),
+                    "logGroupIdentifiers": list(groups.values()),
+                    "logStreamNames": parameters.get("logStreamNames"),
+                    "logStreamNamePrefixes": parameters.get("logStreamNamePrefixes"),
+                    "logEventFilterPattern": parameters.get("logEventFilterPattern", ""),
+                },
+            )
+            until = self._clock.monotonic() + SESSION_SECONDS
+            while self._clock.monotonic() < until:
+                found: list[dict[str, Any]] = []
+                for group, arn in groups.items():
+                    found += await self._fresh(context, parameters, group, arn, places, matches)
+                sampled = len(found) > EVENTS_PER_SECOND
+                yield (
+                    "sessionUpdate",
+                    {
+                        "sessionMetadata": {"sampled": sampled},
+                        "sessionResults": found[:EVENTS_PER_SECOND],
+                    },
+                )
+                await asyncio.sleep(_LOOK_SECONDS)
+        finally:
+            self._sessions -= 1
+
+    async def _fresh(
+        self,
+        context: Context,
+        parameters: dict[str, Any],
+        group: str,
+        arn: str,
+        places: dict[str, Place],
+        matches: Predicate,
+    ) -> list[dict[str, Any]]:
+        events, places[group] = await self._store.read(
+            context.account, context.region, group, places[group], EVENTS_PER_SECOND * 2
+        )
+        names = parameters.get("logStreamNames")
+        prefixes = tuple(parameters.get("logStreamNamePrefixes") or ("",))
+        return [
+            {
+                "logStreamName": each.stream,
+                "logGroupIdentifier": arn,
+                "message": each.message,
+                "timestamp": each.timestamp,
+                "ingestionTime": each.timestamp,
+            }
+            for each in events
+            if (names is None or each.stream in names)
+            and each.stream.startswith(prefixes)
+            and matches(each.message)
+        ]
