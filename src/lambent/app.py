@@ -286,7 +286,7 @@ class App:
             ),
             "logs": JsonService(
                 logs_model,
-                operations.handlers_of(logs_model, logs, LiveTail(self.logs, self.clock)),
+                operations.handlers_of(logs_model, logs, tail),
             ),
         }
 
