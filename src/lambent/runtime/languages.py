@@ -11,7 +11,7 @@ from pathlib import Path
 
 import lambent
 from lambent.functions.types import Configuration
-from lambent.runtime import java, variables
+from lambent.runtime import hosts, java, variables
 from lambent.runtime.hosts import Found, nodes, pythons, virtual_machines
 from lambent.sandbox.base import Language, Program
 
@@ -63,9 +63,10 @@ class Languages:
             if f"nodejs{major}.x" in NODES:
                 self._add(f"nodejs{major}.x", found, BOOTSTRAPS / "node")
         machines = virtual_machines()
+        able = any(hosts.compiles(each.prefix) for each in machines.values())
         built = java.built(machines, state) if state is not None else None
         for name, release in JAVAS.items():
-            if release in machines and built is None and state is not None:
+            if release in machines and built is None and not able:
                 self._why[name] = (
                     "install a JDK (javac), which compiles Lambent's Java runtime once"
                 )

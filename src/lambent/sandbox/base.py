@@ -39,7 +39,8 @@ class Program:
     connected: it takes a stream to the Runtime API at descriptor 3 and is told so by the argument
     ``--connected``; others connect to the listener.
     ahead: it may be booted before its function is known, with boot_environment; it is told so by
-    ``--ahead``, reads descriptor 4 to its end, and finds its environment there as a JSON object.
+    ``--ahead``, writes a byte to descriptor 5 when it waits, reads descriptor 4 to its end, and
+    finds its environment there as a JSON object.
     rewritten: the environment of one booted ahead is written into its memory too, for those that
     cannot set their own.
     """

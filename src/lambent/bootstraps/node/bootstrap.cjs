@@ -2,7 +2,7 @@
 //
 // Started in three ways: by itself (the Runtime API's address is connected to), with a stream to it
 // ready at descriptor 3 (--connected), and, beside that, before its function is known (--ahead): it
-// then waits for its environment at descriptor 4.  Files in this folder need Node.js 18 or later
+// then says so at descriptor 5 and waits for its environment at descriptor 4.  Files in this folder need Node.js 18 or later
 // and nothing else.
 
 'use strict';
@@ -28,6 +28,8 @@ function options() {
 /** Become the function's: its environment.  The working directory is changed from outside. */
 async function specialise() {
   await import('node:path'); // what ES modules need is loaded while there is time
+  fs.writeSync(5, 'w');
+  fs.closeSync(5);
   const environment = JSON.parse(fs.readFileSync(4, 'utf8'));
   fs.closeSync(4);
   for (const name of Object.keys(process.env)) {

@@ -65,6 +65,8 @@ class Init:
         self._runtime = 0
         # The write end of the pipe on which a runtime booted ahead waits for its environment.
         self._waiting = -1
+        # The read end of the pipe on which it says that it waits.
+        self._arrived = -1
         self._extension_output = -1
         self._extensions: dict[int, str] = {}
 
@@ -100,6 +102,7 @@ class Init:
         _attach(descriptors, mounts)
         connection = descriptors[len(mounts)] if order["connected"] else -1
         read, self._waiting = os.pipe2(os.O_CLOEXEC)
+        self._arrived, arriving = os.pipe2(os.O_CLOEXEC)
         argv = [*order["argv"], *(["--connected"] if connection >= 0 else []), "--ahead"]
 
         def run() -> None:
@@ -109,8 +112,9 @@ class Init:
         # It shares its working directory with this process until its function is known.
         pid = fork_into(CLONE_FS)
         if pid == 0:
-            process.child(run, self._output, connection, read)
+            process.child(run, self._output, connection, read, arriving)
         os.close(read)
+        os.close(arriving)
         self._runtime = pid
 
     def _do_specialise(self, order: dict[str, Any], descriptors: list[int]) -> None:
@@ -122,12 +126,15 @@ class Init:
         if len(descriptors) > len(mounts):
             self._extension_output = os.dup(descriptors[len(mounts)])
         if self._waiting >= 0:
+            # It has booted, or has ended, which is reported.
+            alive = os.read(self._arrived, 1)
+            os.close(self._arrived)
             os.chdir("/var/task")
             unshare(CLONE_FS)
-            if order["data_bytes"] is not None:
+            if alive and order["data_bytes"] is not None:
                 both = (order["data_bytes"], order["data_bytes"])
                 resource.prlimit(self._runtime, resource.RLIMIT_DATA, both)
-            if order["rewritten"]:
+            if alive and order["rewritten"]:
                 rewrite(self._runtime, order["environment"])
         self._lower()
         prctl(PR_SET_DUMPABLE, 0)

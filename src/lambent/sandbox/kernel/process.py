@@ -22,19 +22,23 @@ from .syscalls import (
 CONNECTION = 3
 # Where one booted ahead reads its environment, and where a failure to execute is told.
 TELLING = 4
+# Where one booted ahead says that it waits.
+WAITING = 5
 
 
-def _arrange(output: int, connection: int, extra: int) -> None:
-    """Standard streams, the connection at CONNECTION, extra at TELLING; nothing else."""
+def _arrange(output: int, connection: int, extra: int, waiting: int) -> None:
+    """Standard streams, then what there is for CONNECTION, TELLING and WAITING; nothing else."""
     null = os.open("/dev/null", os.O_RDONLY)
     # Out of the way first: any of them may lie where another is to go.
-    wanted = {0: null, 1: output, 2: output, CONNECTION: connection, TELLING: extra}
+    wanted = {
+        0: null, 1: output, 2: output, CONNECTION: connection, TELLING: extra, WAITING: waiting,
+    }  # fmt: skip
     kept = {
-        target: fcntl.fcntl(source, fcntl.F_DUPFD, TELLING + 1)
+        target: fcntl.fcntl(source, fcntl.F_DUPFD, WAITING + 1)
         for target, source in wanted.items()
         if source >= 0
     }
-    for target in (CONNECTION, TELLING):
+    for target in (CONNECTION, TELLING, WAITING):
         if target not in kept:
             try:
                 os.close(target)
@@ -42,7 +46,7 @@ def _arrange(output: int, connection: int, extra: int) -> None:
                 pass
     for target, source in kept.items():
         os.dup2(source, target)
-    close_from(TELLING + 1)
+    close_from(WAITING + 1)
 
 
 def become(environment: dict[str, str]) -> None:
@@ -55,10 +59,12 @@ def become(environment: dict[str, str]) -> None:
     gc.enable()
 
 
-def child(run: Callable[[], object], output: int, connection: int, extra: int) -> None:
+def child(
+    run: Callable[[], object], output: int, connection: int, extra: int, waiting: int = -1
+) -> None:
     """Run as a fresh fork of init; never returns.
 
-    output: standard output and error.  connection and extra: see CONNECTION and TELLING, -1 for
+    output: standard output and error.  The others: see CONNECTION, TELLING and WAITING, -1 for
     none; TELLING closes when a program is executed, unless it is to be read by it.
     """
     code = 1
@@ -69,7 +75,7 @@ def child(run: Callable[[], object], output: int, connection: int, extra: int) -
         prctl(PR_SET_DUMPABLE, 1)
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         reading = extra >= 0 and fcntl.fcntl(extra, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
-        _arrange(output, connection, extra)
+        _arrange(output, connection, extra, waiting)
         if extra >= 0 and not reading:
             os.set_inheritable(TELLING, False)
         try:

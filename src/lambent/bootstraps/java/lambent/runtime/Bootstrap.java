@@ -2,15 +2,18 @@ package lambent.runtime;
 
 import java.io.ByteArrayOutputStream;
 import java.io.FileInputStream;
+import java.io.FileOutputStream;
 import java.io.InputStream;
+import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 
 /**
  * The Java runtime: fetches events from the Runtime API and calls the user's handler.
  *
- * <p>With {@code --ahead} it is booted before its function is known: it waits on descriptor 4, and
- * finds its environment set when that ends. Nothing here may look at the environment before. It
- * runs on Java 8 and later and avoids what is slow to load: lambdas, regular expressions, formats.
+ * <p>With {@code --ahead} it is booted before its function is known: it says so on descriptor 5,
+ * waits on descriptor 4, and finds its environment set when that ends. Nothing here may look at the
+ * environment before. It runs on Java 8 and later and avoids what is slow to load: lambdas, regular
+ * expressions, formats.
  */
 public final class Bootstrap {
     private Bootstrap() {}
@@ -71,6 +74,9 @@ public final class Bootstrap {
 
     /** Wait for the function. */
     private static void await() throws Exception {
+        OutputStream waiting = new FileOutputStream("/proc/self/fd/5");
+        waiting.write('w');
+        waiting.close();
         InputStream pipe = new FileInputStream("/proc/self/fd/4");
         byte[] buffer = new byte[8192];
         while (pipe.read(buffer) >= 0) {
