@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import json
 import math
-import re
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -156,6 +155,8 @@ class ExecutionEnvironment:
         self._launching: asyncio.Task[None] | None = None
         self._turn: asyncio.Future[Result] | None = None
         self._rested: Callable[[], None] | None = None
+        # Whether the event loop is kept awake for its next request.
+        self._lingering = False
         # When the invocation at hand must be done, and the timer that looks whether it is.
         self._deadline = 0.0
         self._timer: Timer | None = None
@@ -187,7 +188,7 @@ class ExecutionEnvironment:
         if self._endpoint is not None and sandbox.endpoint is not None:
             self._door = Door(sandbox.endpoint, self._endpoint)
         if phase == "init":
-            self._announce(phase)
+            self._journal.init_start(phase)
         await self._initialise(sandbox, limit, phase, request_id, self._api.server.serve)
 
     async def restart(self, limit: float, request_id: str) -> None:
@@ -256,14 +257,6 @@ class ExecutionEnvironment:
         connection, sandbox.connection = sandbox.connection, None
         if connection is not None:
             await self._api.server.adopt(connection)
-
-    def _announce(self, phase: str) -> None:
-        """Write the first line of the log."""
-        name = self.version.configuration.runtime
-        digest = name.encode().hex().ljust(64, "0")[:64]
-        arn = f"arn:aws:lambda:{self.version.region}::runtime:{digest}"
-        memory = self.version.configuration.memory_size * _MB
-        self._journal.init_start(f"{_runtime_version(name)}.v1", arn, phase, memory)
 
     def _progress(self) -> None:
         """Something that others may wait for has happened."""
@@ -341,7 +334,12 @@ class ExecutionEnvironment:
                 self.state = State.BROKEN
                 self._broken = result.status
         elif self.state is State.RUNNING:
-            self.state = State.IDLE if self._at_rest else State.FINISHING
+            if self._at_rest:
+                self.state = State.IDLE
+            else:
+                self.state = State.FINISHING
+                self._lingering = True
+                self._polling.begun(self._last)
         if journal.tail is None:
             # The answer first, the bookkeeping once it is on its way.
             self._loop.call_soon(self._settle, True)
@@ -366,6 +364,9 @@ class ExecutionEnvironment:
 
     def _rest(self, state: State) -> None:
         self.state = state
+        if self._lingering:
+            self._lingering = False
+            self._polling.ended()
         callback, self._rested = self._rested, None
         if callback is not None:
             callback()
@@ -590,9 +591,3 @@ class ExecutionEnvironment:
         message = f"RequestId: {self._request_id} Error: Task timed out after {timeout:.2f} seconds"
         kind = "Sandbox.Timedout"
         return Result("timeout", _error_payload(kind, message), kind)
-
-
-def _runtime_version(runtime: str) -> str:
-    """As AWS writes it: python:3.12, nodejs:20, java:17, provided:al2023."""
-    found = re.fullmatch(r"([a-z]+)\.?(.*?)(?:\.x)?", runtime)
-    return f"{found[1]}:{found[2]}" if found else runtime

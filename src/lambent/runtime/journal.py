@@ -7,6 +7,7 @@ An event is told in up to three ways: as a line of text in the log, or as a JSON
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ Append = Callable[[int, list[str]], None]
 """Where an environment's lines go: (ms since the epoch, messages)."""
 
 _TAIL_BYTES = 4096
+_MB = 1024 * 1024
 _LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
 # Events that are told at one level if all went well; at WARN otherwise.  Source: AWS Lambda
 # Developer Guide, "System log level event mapping".
@@ -97,8 +99,12 @@ class Journal:
 
     # -- what the platform says -----------------------------------------------------------
 
-    def init_start(self, runtime: str, arn: str, phase: str, memory_bytes: int) -> None:
+    def init_start(self, phase: str) -> None:
         """An environment begins."""
+        name = self._version.configuration.runtime
+        digest = name.encode().hex().ljust(64, "0")[:64]
+        runtime = f"{_runtime_version(name)}.v1"
+        arn = f"arn:aws:lambda:{self._version.region}::runtime:{digest}"
         record = {
             "initializationType": self._kind,
             "phase": phase,
@@ -107,7 +113,7 @@ class Journal:
             "functionName": self._version.name,
             "functionArn": self._version.arn,
             "functionVersion": self._version.version,
-            "instanceMaxMemory": memory_bytes,
+            "instanceMaxMemory": self._version.configuration.memory_size * _MB,
         }
         text = lines.init_start(runtime, arn) if phase == "init" else None
         self._tell("platform.initStart", text, record)
@@ -241,3 +247,9 @@ class Journal:
             tail += "".join([f"{message}\n" for message in messages]).encode("utf-8", "replace")
             del tail[:-_TAIL_BYTES]
         self._append(timestamp, messages)
+
+
+def _runtime_version(runtime: str) -> str:
+    """As AWS writes it: python:3.12, nodejs:20, java:17, provided:al2023."""
+    found = re.fullmatch(r"([a-z]+)\.?(.*?)(?:\.x)?", runtime)
+    return f"{found[1]}:{found[2]}" if found else runtime
