@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PROGRAMS = ("sh", "mount", "setpriv", "cp", "poweroff")
+PROGRAMS = ("sh", "mount", "setpriv", "cp", "poweroff", "cat", "sleep", "wc", "env")
 SERVICES = ("lambda", "logs", "s3", "sts")
 DONE = "guest: tests ended with "
 INIT = """#!{python}
