@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from tests.conftest import Server, make_zip
+from tests.contract.test_sandbox import make, spec
 from tests.official.functions import ROOT, SUBJECTS
 
 COLD_ROUNDS = 25
@@ -59,6 +63,37 @@ def run(
     _warm(table, server, client, create, load, signed)
     _processor(table, client, create)
     _package(table, client, create)
+    _freeze(table)
+
+
+def _freeze(table: Any) -> None:
+    """Freezing a sandbox with a process in it and letting it go on."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        task = folder / "task"
+        task.mkdir(mode=0o755)
+        (task / "bootstrap").write_text("#!/bin/sh\nsleep 1000\n")
+        (task / "bootstrap").chmod(0o755)
+
+        async def measure() -> float:
+            backend = make("namespaces", folder)
+            await backend.open()
+            sandbox = await backend.start(spec(task))
+            sandbox.launch()
+            await asyncio.sleep(0.3)
+            took = []
+            for _ in range(300):
+                began = time.perf_counter()
+                sandbox.freeze()
+                sandbox.freeze(False)
+                took.append(time.perf_counter() - began)
+                await asyncio.sleep(0.002)
+            sandbox.destroy()
+            await backend.close()
+            return statistics.median(took) * 1000
+
+        table.add("freeze and thaw, p50", asyncio.run(measure()), 0.5, True, " ms")
 
 
 def _cold(table: Any, client: Any, create: Callable[..., None]) -> None:
