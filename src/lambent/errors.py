@@ -89,14 +89,6 @@ class InvalidParameter(ServiceError):
     default = "A parameter is not valid."
 
 
-class InvalidMetricParameter(ServiceError):
-    """CloudWatch: a parameter cannot be."""
-
-    code = "InvalidParameterValueException"
-    status = 400
-    default = "A parameter is not valid."
-
-
 class InvalidParameterValue(ServiceError):
     code = "InvalidParameterValueException"
     status = 400

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from lambent.api.context import Context
-from lambent.errors import InvalidMetricParameter
+from lambent.errors import InvalidParameterValue
 from lambent.observe.metrics import Metrics, Series, Statistics
 
 NAMESPACE = "AWS/Lambda"
@@ -20,7 +20,7 @@ Parameters = dict[str, Any]
 
 
 def _statistic(name: str, each: Statistics) -> float:
-    """A statistic by its name; raises InvalidMetricParameter."""
+    """A statistic by its name; raises InvalidParameterValue."""
     if name == "Sum":
         return each.total
     if name == "Average":
@@ -33,7 +33,7 @@ def _statistic(name: str, each: Statistics) -> float:
         return each.most
     percentile = _PERCENTILE.fullmatch(name)
     if percentile is None:
-        raise InvalidMetricParameter(f"The value {name} for parameter Stat is not supported.")
+        raise InvalidParameterValue(f"The value {name} for parameter Stat is not supported.")
     return each.percentile(float(percentile[1]))
 
 
@@ -64,7 +64,7 @@ class CloudWatch:
         start, end, period = parameters["StartTime"], parameters["EndTime"], parameters["Period"]
         _check(start, end, period)
         if (end - start) / period > _DATAPOINTS:
-            raise InvalidMetricParameter(
+            raise InvalidParameterValue(
                 "You have requested up to more datapoints than the limit of 1,440. You may reduce "
                 "the datapoints requested by increasing Period, or decreasing the time range."
             )
@@ -73,7 +73,7 @@ class CloudWatch:
         plain = parameters.get("Statistics", [])
         extended = parameters.get("ExtendedStatistics", [])
         if not plain and not extended:
-            raise InvalidMetricParameter("Statistics or ExtendedStatistics must be specified.")
+            raise InvalidParameterValue("Statistics or ExtendedStatistics must be specified.")
         points = []
         for at, each in sorted(found.items()):
             point: Parameters = {"Timestamp": float(at), "Unit": _UNITS.get(series[2], "Count")}
@@ -89,7 +89,7 @@ class CloudWatch:
         for query in parameters["MetricDataQueries"]:
             stat = query.get("MetricStat")
             if stat is None:
-                raise InvalidMetricParameter(
+                raise InvalidParameterValue(
                     "Expressions are not offered by this version of Lambent."
                 )
             metric, period = stat["Metric"], stat["Period"]
@@ -126,15 +126,15 @@ def _series(context: Context, parameters: Parameters) -> Series:
 
 def _check(start: float, end: float, period: int) -> None:
     if start >= end:
-        raise InvalidMetricParameter(
+        raise InvalidParameterValue(
             "The parameter StartTime must be less than the parameter EndTime."
         )
     if period < 60 or period % 60:
-        raise InvalidMetricParameter("Period must be a multiple of 60 seconds.")
+        raise InvalidParameterValue("Period must be a multiple of 60 seconds.")
 
 
 def _token(token: str | None) -> int:
     try:
         return max(0, int(token or "0"))
     except ValueError:
-        raise InvalidMetricParameter("The value for parameter NextToken is invalid.") from None
+        raise InvalidParameterValue("The value for parameter NextToken is invalid.") from None

@@ -16,7 +16,6 @@ from lambent.observe.logs import LogStore, Place
 # Source: StartLiveTail in the CloudWatch Logs API reference.
 SESSION_SECONDS = 3 * 3600
 EVENTS_PER_SECOND = 500
-GROUPS = 10
 SESSIONS = 100
 _LOOK_SECONDS = 1.0
 

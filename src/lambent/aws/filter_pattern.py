@@ -27,7 +27,6 @@ _TOKEN = re.compile(
 )
 _FIELD = re.compile(r'"([^"]*)"|\[([^\]]*)\]|(\S+)')
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\*)\]|\[[\"']([^\"']+)[\"']\]")
-_MISSING = object()
 
 
 class InvalidPattern(Exception):

@@ -18,7 +18,6 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 from lambent.clock import Clock, Timer
 from lambent.functions.types import FunctionVersion, Invocation
@@ -82,14 +81,11 @@ class InitFailed(Exception):
 
 @dataclass(slots=True)
 class Measure:
-    """What one invocation took: seconds, MB; init is None where there was none."""
+    """What one invocation took, in seconds; init is None where there was none."""
 
-    request_id: str
     status: str
-    error_type: str | None
     duration: float
     init: float | None
-    memory_used: int
     invoked_arn: str
 
 
@@ -189,7 +185,7 @@ class ExecutionEnvironment:
             self._door = Door(sandbox.endpoint, self._endpoint)
         if phase == "init":
             self._journal.init_start(phase)
-        await self._initialise(sandbox, limit, phase, request_id, self._api.server.serve)
+        await self._initialise(sandbox, limit, phase, request_id, listening=False)
 
     async def restart(self, limit: float, request_id: str) -> None:
         """Initialise again after ``reset``, inside an invocation; raises InitFailed."""
@@ -201,10 +197,10 @@ class ExecutionEnvironment:
         self._launched = self._runtime_ready = False
         self._last = math.inf
         self._sandbox.throttle(False)
-        await self._initialise(self._sandbox, limit, "invoke", request_id, None)
+        await self._initialise(self._sandbox, limit, "invoke", request_id, listening=True)
 
     async def _initialise(
-        self, sandbox: Sandbox, limit: float, phase: str, request_id: str, serve: Any
+        self, sandbox: Sandbox, limit: float, phase: str, request_id: str, listening: bool
     ) -> None:
         began = self._clock.monotonic()
         self._request_id = request_id
@@ -217,8 +213,8 @@ class ExecutionEnvironment:
         if not self._external:
             self._launched = True
             await self._launch()
-        if serve is not None:
-            await serve(sandbox.listener)
+        if not listening:
+            await self._api.server.serve(sandbox.listener)
         await asyncio.wait((self._initialised,), timeout=limit)
         duration = self._clock.monotonic() - began
         result = self._initialised.result() if self._initialised.done() else self._late(limit)
@@ -422,10 +418,8 @@ class ExecutionEnvironment:
             len(result.payload), last,
         )  # fmt: skip
         if self._measured is not None:
-            kind = result.error_type
-            measure = Measure(
-                request_id, result.status, kind, duration, init_duration, used, self._invoked_arn
-            )
+            arn = self._invoked_arn
+            measure = Measure(result.status, duration, init_duration, arn)
             self._measured(self.version, measure)
 
     # -- between invocations --------------------------------------------------------------
@@ -555,14 +549,7 @@ class ExecutionEnvironment:
 
     def _break(self, kind: str, reason: str) -> None:
         """An extension that ends takes the environment along."""
-        message = f"RequestId: {self._request_id} Error: {reason}"
-        result = Result("failure", _error_payload(kind, message), kind)
-        self._fail_init(result)
-        self._finish(result)
-        if self.state is State.FINISHING:
-            self._rest(State.BROKEN)
-        elif self.state in (State.IDLE, State.FROZEN):
-            self.stop()
+        self._fall(kind, f"RequestId: {self._request_id} Error: {reason}")
 
     async def _connect(self, port: int) -> socket.socket:
         if self._sandbox is None:
@@ -578,7 +565,10 @@ class ExecutionEnvironment:
     def _process_ended(self, exited: asyncio.Future[Exit]) -> None:
         if self._sandbox is None or exited is not self._sandbox.exited:
             return  # of a launch before the last
-        kind, message = exit_error(exited.result(), self._request_id)
+        self._fall(*exit_error(exited.result(), self._request_id))
+
+    def _fall(self, kind: str, message: str) -> None:
+        """A process that it cannot do without has ended."""
         result = Result("failure", _error_payload(kind, message), kind)
         self._fail_init(result)
         self._finish(result)

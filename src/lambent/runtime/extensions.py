@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
@@ -52,7 +52,6 @@ class Extension:
     error_type: str | None = None
     poll: Exchange | None = None
     pending: dict[str, Any] | None = None
-    known: dict[str, Any] = field(default_factory=dict)
 
 
 class Listener(Protocol):

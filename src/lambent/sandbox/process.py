@@ -25,8 +25,12 @@ from lambent.sandbox.base import Exit, Language, Program, SandboxSpec
 class ProcessSandbox:
     """One unconfined process in a session of its own."""
 
-    def __init__(self, spec: SandboxSpec, folder: Path) -> None:
+    def __init__(
+        self, spec: SandboxSpec, folder: Path, gone: Callable[[ProcessSandbox], None]
+    ) -> None:
+        """gone: told once it is destroyed and its process has been collected."""
         self._folder = folder
+        self._gone = gone
         self._spec = spec
         self._process: subprocess.Popen[bytes] | None = None
         self._pidfd = -1
@@ -105,6 +109,8 @@ class ProcessSandbox:
         assert self._process is not None
         self._unwatch()
         code = self._process.wait()
+        if self.output < 0:
+            self._gone(self)
         if not self.exited.done():
             self.exited.set_result(Exit(-code if code < 0 else code << 8))
 
@@ -155,6 +161,13 @@ class ProcessSandbox:
         if not self.exited.done():
             self.exited.set_result(Exit(None))
         self._close()
+        if self._pidfd < 0:
+            self._gone(self)
+
+    def collect(self) -> None:
+        """Wait for the process of one that was destroyed."""
+        if self._process is not None:
+            self._process.wait()
 
     def _close(self) -> None:
         if self.output >= 0:
@@ -180,10 +193,14 @@ class ProcessBackend:
         """There is nothing to prepare."""
 
     async def start(self, spec: SandboxSpec) -> ProcessSandbox:
-        sandbox = ProcessSandbox(spec, Path(tempfile.mkdtemp(dir=self._state)))
+        sandbox = ProcessSandbox(
+            spec, Path(tempfile.mkdtemp(dir=self._state)), self._sandboxes.discard
+        )
         self._sandboxes.add(sandbox)
         return sandbox
 
     async def close(self) -> None:
         for sandbox in list(self._sandboxes):
             sandbox.destroy()
+        for sandbox in list(self._sandboxes):
+            await asyncio.to_thread(sandbox.collect)

@@ -13,7 +13,7 @@ const { Context } = require('./context.cjs');
 const { describe, payload, reportable } = require('./errors.cjs');
 const { load, isStreaming } = require('./handler.cjs');
 const { Log } = require('./log.cjs');
-const { ResponseStream, install } = require('./streaming.cjs');
+const { HIGH_WATER_MARK, ResponseStream, install } = require('./streaming.cjs');
 
 const MAJOR = Number(process.versions.node.split('.')[0]);
 const EXIT_UNCAUGHT = 129;
@@ -142,7 +142,7 @@ class Runtime {
 
   stream(body, context) {
     const id = context.awsRequestId;
-    const response = new ResponseStream(this.api, id);
+    const response = new ResponseStream(this.api, id, this.handler[HIGH_WATER_MARK]);
     const fail = (error) => {
       if (response.begun) {
         this.finish?.(() => {

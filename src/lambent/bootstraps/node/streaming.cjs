@@ -5,11 +5,12 @@
 const { Writable } = require('node:stream');
 const { STREAMING } = require('./handler.cjs');
 
+const HIGH_WATER_MARK = Symbol.for('aws.lambda.runtime.handler.streaming.highWaterMark');
 const HTTP = 'application/vnd.awslambda.http-integration-response';
 
 class ResponseStream extends Writable {
-  constructor(api, id) {
-    super({ highWaterMark: 64 * 1024 });
+  constructor(api, id, highWaterMark = 64 * 1024) {
+    super({ highWaterMark });
     this.api = api;
     this.id = id;
     this.begun = false;
@@ -72,7 +73,7 @@ function install() {
     streamifyResponse(handler, options) {
       handler[STREAMING] = 'response';
       if (options?.highWaterMark !== undefined) {
-        handler[Symbol.for('aws.lambda.runtime.handler.streaming.highWaterMark')] = Number(options.highWaterMark);
+        handler[HIGH_WATER_MARK] = Number(options.highWaterMark);
       }
       return handler;
     },
@@ -80,4 +81,4 @@ function install() {
   };
 }
 
-module.exports = { ResponseStream, install };
+module.exports = { HIGH_WATER_MARK, ResponseStream, install };

@@ -420,12 +420,12 @@ final class Beans {
             return null;
         }
         Class<?> type = method.getReturnType();
-        int skip = name.startsWith("get") && type != void.class ? 3
+        int prefix = name.startsWith("get") && type != void.class ? 3
                 : name.startsWith("is") && (type == boolean.class || type == Boolean.class) ? 2 : 0;
-        if (skip == 0 || name.length() == skip) {
+        if (prefix == 0 || name.length() == prefix) {
             return null;
         }
-        char[] letters = name.substring(skip).toCharArray();
+        char[] letters = name.substring(prefix).toCharArray();
         for (int at = 0; at < letters.length && Character.isUpperCase(letters[at]); at++) {
             letters[at] = Character.toLowerCase(letters[at]);
         }
