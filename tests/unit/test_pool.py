@@ -25,6 +25,11 @@ class Pretended:
         self.born = float("inf")
 
     lingers = False
+    awaits_extensions = True
+
+    def when_rested(self, callback: Any) -> None:
+        """Called back in the end only, which these tests do not wait for."""
+
     resets = True
 
     def stop(self) -> None:
@@ -259,5 +264,17 @@ def test_one_that_cannot_be_reset_is_let_go() -> None:
         await asyncio.sleep(0.01)
         assert world.pool.size == 0 and lease.environment.state is State.STOPPED
         await world.pool.close()
+
+    asyncio.run(scenario())
+
+
+def test_one_that_has_answered_and_not_come_to_rest_ends_with_the_pool() -> None:
+    async def scenario() -> None:
+        world = World()
+        lease = await world.pool.acquire(version("f"), "1")
+        lease.environment.state = State.FINISHING
+        world.pool.release(lease.environment)
+        await world.pool.close()
+        assert lease.environment.state is State.STOPPED
 
     asyncio.run(scenario())

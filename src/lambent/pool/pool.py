@@ -113,6 +113,8 @@ class Pool:
         self._idle: OrderedDict[ExecutionEnvironment, _Line] = OrderedDict()
         # Environments with the time they were given back: to be frozen unless used since.
         self._warm: deque[tuple[float, ExecutionEnvironment]] = deque()
+        # Those that have answered and not asked for more yet.
+        self._resting: set[ExecutionEnvironment] = set()
         self._starts: deque[_Line] = deque()
         self._starting = 0
         self._total = 0
@@ -167,10 +169,12 @@ class Pool:
 
     def release(self, environment: ExecutionEnvironment) -> None:
         """Take an environment back; one that ended or is outdated is let go."""
+        self._resting.discard(environment)
         line = self._lines.get(environment.identity)
         state = environment.state
         if line is not None and not self._closed:
             if state is State.FINISHING:
+                self._resting.add(environment)
                 self._await_rest(environment, line)
                 return
             if state is State.BROKEN:
@@ -440,6 +444,9 @@ class Pool:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._lines.clear()
+        for environment in list(self._resting):
+            environment.stop()
         await asyncio.gather(*[each.shut_down("spindown") for each in self._idle])
         self._idle.clear()
         self._warm.clear()
