@@ -178,8 +178,8 @@ def memory(table: Table) -> None:
             create(client, f"hello{each}")
             client.invoke(FunctionName=f"hello{each}")
         agent = children(server.process.pid)[0]
-        zygote = children(agent)[0]
-        environments = children(zygote)
+        # The agent's other child is the name server of functions.
+        environments = max((children(each) for each in children(agent)), key=len)
         sizes = []
         for init in environments:
             pids = [init, *children(init)]

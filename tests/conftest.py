@@ -82,7 +82,8 @@ def start_server(data: Path, *flags: str, environment: dict[str, str] | None = N
         [sys.executable, "-m", "lambent", "serve", "--port", "0", "--data-dir", str(data), *flags],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, **(environment or {})},
+        # No test talks to the outside; tests/network has a world of its own.
+        env={"LAMBENT_FUNCTION_NETWORK": "none", **os.environ, **(environment or {})},
     )
     assert process.stdout is not None
     line = process.stdout.readline()

@@ -65,6 +65,7 @@ from lambent.router.direct import DirectRouter
 from lambent.runtime import lines
 from lambent.runtime.languages import Languages
 from lambent.sandbox import cgroups
+from lambent.sandbox.addresses import networks
 from lambent.sandbox.base import SandboxBackend, SandboxError
 from lambent.sandbox.kernel.child import ENDPOINT_PORT
 from lambent.sandbox.namespaces import NamespaceBackend
@@ -97,6 +98,7 @@ class App:
         Order: what is durable, then what runs functions, then what may ask for it; the port last.
         """
         settings = self.settings
+        self._private = _private_networks(settings)
         data = settings.data_path
         self._claim(data)
         _raise_descriptor_limit()
@@ -253,6 +255,7 @@ class App:
                 self.clock,
                 settings.prepared,
                 settings.prepared_megabytes * 1024 * 1024,
+                self._private,
             )
         if settings.function_access == "account":
             self.warnings.append(
@@ -264,6 +267,8 @@ class App:
             )
         try:
             await backend.open()
+            if backend.network_missing and settings.function_network == "required":
+                raise SandboxError(f"no network for functions: {backend.network_missing}")
         except (SandboxError, TimeoutError) as error:
             await backend.close()
             await self.store.close()
@@ -272,6 +277,11 @@ class App:
                 f"{error}\nRun `lambent doctor` to see why. Functions are never run without "
                 "isolation unless you set isolation = process."
             ) from error
+        if backend.network_missing:
+            self.warnings.append(
+                f"functions reach this server and nothing else: {backend.network_missing} "
+                "(lambent doctor says how to mend it; function_network = none says you want it so)"
+            )
         return backend
 
     def _services(self) -> dict[str, Service]:
@@ -406,6 +416,16 @@ class App:
             await self.metrics.flush()
             if turns % _EXPIRE_TURNS == 0:
                 await self.logs.expire(self.clock.time())
+
+
+def _private_networks(settings: Settings) -> list[str] | None:
+    """Those that functions may reach beside the internet; None where they have no network."""
+    if settings.function_network == "none":
+        return None
+    try:
+        return networks(settings.function_network_allow)
+    except SandboxError as error:
+        raise StartError(f"function_network_allow: {error}") from error
 
 
 def _raise_descriptor_limit() -> None:

@@ -49,6 +49,17 @@ class Settings:
         "plain processes of the server's user. Never chosen for you.",
         ("namespaces", "process"),
     )
+    function_network: str = _setting(
+        "auto",
+        "Network of functions beside this server's endpoint. auto: the internet, if the host "
+        "allows it (lambent doctor). required: no start without. none: nothing.",
+        ("auto", "required", "none"),
+    )
+    function_network_allow: str = _setting(
+        "",
+        "Private networks that functions may reach too, as 10.1.0.0/16, 192.168.7.4; never this "
+        "host, link-local addresses or other functions.",
+    )
     s3_endpoint: str = _setting(
         "", "URL of the S3 that code is read from (S3Bucket, S3Key); none by default."
     )

@@ -410,9 +410,30 @@ def _():
     return unreachable("169.254.169.254", 80)
 
 
-@probe("only a loopback interface")
+@probe("no interface but its own")
 def _():
-    return [name for _, name in socket.if_nameindex()] == ["lo"]
+    return [name for _, name in socket.if_nameindex()] == EVENT.get("interfaces", ["lo"])
+
+
+def netlink_refused(kind, flags, body):
+    """Whether a request to change links, addresses or routes is not permitted."""
+    header = struct.pack("IHHII", 16 + len(body), kind, 5 | flags, 1, 0)
+    end = socket.socket(16, socket.SOCK_RAW, 0)
+    try:
+        end.send(header + body)
+        return struct.unpack_from("i", end.recv(4096), 16)[0] == -errno.EPERM
+    finally:
+        end.close()
+
+
+for name, kind, flags, body in (
+    ("link down", 16, 0, struct.pack("BxHiII", 0, 0, 1, 0, 1)),
+    ("new link", 16, 0x600, struct.pack("BxHiII", 0, 0, 0, 0, 0) + b"\x0c\0\x12\0\x08\0\1\0veth"),
+    ("new address", 20, 0x600, struct.pack("BBBBI", 2, 32, 0, 0, 1) + b"\x08\0\2\0\x0a\1\2\3"),
+    ("new route", 24, 0x600, struct.pack("BBBBBBBBI", 2, 0, 0, 0, 254, 3, 0, 1, 0)),
+    ("no route", 25, 0, struct.pack("BBBBBBBBI", 2, 0, 0, 0, 254, 3, 0, 1, 0)),
+):
+    PROBES["netlink: " + name] = lambda args=(kind, flags, body): netlink_refused(*args)
 
 
 @probe("the host's connections are hidden")

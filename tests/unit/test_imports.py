@@ -15,7 +15,14 @@ ROOT = Path(__file__).resolve().parents[2] / "src" / "lambent"
 BASICS = {"errors", "clock", "ids", "arn"}
 ALLOWED: dict[str, set[str]] = {
     "app": {"*"},
-    "cli": {"app", "config", "aws.sigv4", "runtime.languages", "sandbox.cgroups"},
+    "cli": {
+        "app",
+        "config",
+        "aws.sigv4",
+        "runtime.languages",
+        "sandbox.cgroups",
+        "sandbox.kernel.network",
+    },
     "gateway": {"api", "http", "iam", "aws", "blobs.base", "observe.usage"},
     "api": {
         "aws",

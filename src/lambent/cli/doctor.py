@@ -13,6 +13,21 @@ from typing import Any
 
 from lambent.cli import runtimes, table
 from lambent.sandbox import cgroups
+from lambent.sandbox.kernel import network
+
+
+def _attempt(code: str) -> str:
+    """Run code in a child with sys.argv[1] the package's folder; why it failed, "" if not."""
+    source = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, source],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 0:
+        return ""
+    return (done.stderr.strip().splitlines() or ["not allowed"])[-1]
 
 
 def _namespaces() -> tuple[bool, str, str]:
@@ -28,16 +43,9 @@ def _namespaces() -> tuple[bool, str, str]:
         "    s.unshare(s.CLONE_NEWUSER); os._exit(0)\n"
         "sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))\n"
     )
-    source = str(Path(__file__).resolve().parents[2])
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", code, source],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode == 0:
+    reason = _attempt(code)
+    if not reason:
         return True, "user, pid, mount, network and IPC namespaces", ""
-    reason = (done.stderr.strip().splitlines() or ["not allowed"])[-1]
     if Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").exists():
         remedy = "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
     else:
@@ -70,6 +78,23 @@ def _cgroups() -> tuple[bool, str, str]:
     return True, f"version {groups.version}: memory, cpu, freezing", ""
 
 
+def _network() -> tuple[bool, str, str]:
+    """Make a router, short of its way on, which would change the host."""
+    lacking, remedy = network.missing()
+    if lacking:
+        return False, f"{lacking}: functions reach this server and nothing else", remedy
+    reason = _attempt(
+        "import sys, os; sys.path[:0] = [sys.argv[1]]\n"
+        "from lambent.sandbox.kernel import agent, network\n"
+        "os.getuid() == 0 or agent.become_namespace_root()\n"
+        "network.make_router([])\n"
+    )
+    if reason:
+        return False, reason, "a kernel with nf_tables (connlimit, fib, limit, masq, reject), veth"
+    way = "the host's forwarding" if os.getuid() == 0 else "slirp4netns"
+    return True, f"the internet through nftables and {way}", ""
+
+
 def _seccomp() -> tuple[bool, str, str]:
     machine = platform.machine()
     text = Path("/proc/self/status").read_text()
@@ -90,9 +115,10 @@ def run(arguments: argparse.Namespace) -> int:
         ("namespaces", _namespaces),
         ("seccomp", _seccomp),
         ("control groups", _cgroups),
+        ("network of functions", _network),
     ):
         fine, found, remedy = check()
-        essential = essential and (fine or name == "control groups")
+        essential = essential and (fine or check in (_cgroups, _network))
         rows.append(
             {
                 "check": name,

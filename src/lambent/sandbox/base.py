@@ -159,6 +159,9 @@ class Sandbox(Protocol):
 class SandboxBackend(Protocol):
     """Makes sandboxes."""
 
+    # Once open: why functions do not have the network they should; "" if they have.
+    network_missing: str
+
     async def open(self) -> None:
         """Check the host, take over what a crashed predecessor left; raises SandboxError."""
 

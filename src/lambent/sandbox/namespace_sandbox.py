@@ -27,7 +27,12 @@ class NamespaceSandbox:
     """The server's hands on one child of a zygote; see ``lambent.sandbox.base.Sandbox``."""
 
     def __init__(
-        self, channel: Channel, output: int, group: ControlGroup | None, released: Released
+        self,
+        channel: Channel,
+        output: int,
+        group: ControlGroup | None,
+        number: int | None,
+        released: Released,
     ) -> None:
         self._channel = channel
         self._group = group
@@ -43,6 +48,8 @@ class NamespaceSandbox:
         self._resetting: asyncio.Future[bool] | None = None
         self._connecting: deque[asyncio.Future[int]] = deque()
         self._loop = asyncio.get_running_loop()
+        # Of its address, None where there is no network.
+        self.number = number
         self.output = output
         self.extension_output = -1
         self.connection: socket.socket | None = None

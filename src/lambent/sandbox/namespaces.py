@@ -12,15 +12,16 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from lambent.clock import Clock
+from lambent.sandbox.addresses import Addresses
 from lambent.sandbox.base import Language, Mount, Program, SandboxError, SandboxSpec
 from lambent.sandbox.cgroups import ControlGroup, ControlGroups
 from lambent.sandbox.channel import Channel, Message
-from lambent.sandbox.kernel import environ
+from lambent.sandbox.kernel import environ, network
 from lambent.sandbox.namespace_sandbox import NamespaceSandbox
 from lambent.sandbox.stock import BARE_BYTES, BOOTED_BYTES, Stock, Stocks
 
@@ -94,9 +95,23 @@ class NamespaceBackend:
     """Starts sandboxes from zygotes, keeping a few prepared ahead."""
 
     def __init__(
-        self, state: Path, groups: ControlGroups | None, clock: Clock, ahead: int, ahead_bytes: int
+        self,
+        state: Path,
+        groups: ControlGroups | None,
+        clock: Clock,
+        ahead: int,
+        ahead_bytes: int,
+        network: Sequence[str] | None = None,
     ) -> None:
-        """ahead: how many of each kind in use are kept ready, as far as ahead_bytes allow."""
+        """ahead: how many of each kind in use are kept ready, as far as ahead_bytes allow.
+
+        network: None for none, else the private networks that functions may reach beside the
+        internet.
+        """
+        # Why functions have no network though they should; "" if all is well.
+        self.network_missing = ""
+        self._network = network
+        self._addresses: Addresses | None = None
         self._stage = state / "root"
         self._groups = groups
         self._stocks = Stocks(clock, ahead, ahead_bytes)
@@ -128,6 +143,18 @@ class NamespaceBackend:
         message, _ = await asyncio.wait_for(self._channel.expect(), START_TIMEOUT)
         if "error" in message:
             raise SandboxError(f"this host does not allow sandboxes: {message['error']}")
+        if self._network is not None:
+            await self._open_network(self._network)
+
+    async def _open_network(self, allowed: Sequence[str]) -> None:
+        self.network_missing = network.missing()[0]
+        if self.network_missing:
+            return
+        try:
+            await self._ask({"op": "network", "allowed": list(allowed)})
+            self._addresses = Addresses()
+        except SandboxError as error:
+            self.network_missing = str(error)
 
     async def _ask(self, request: dict[str, Any], descriptors: tuple[int, ...] = ()) -> Message:
         answer = self._channel.expect()
@@ -196,10 +223,11 @@ class NamespaceBackend:
     async def _spawn(self, zygote: _Zygote) -> NamespaceSandbox:
         """A sandbox with nothing in it."""
         self._serial += 1
+        number = self._addresses.take() if self._addresses is not None else None
         group = self._groups.create(f"s{os.getpid()}-{self._serial}") if self._groups else None
         channel, theirs = Channel.pair()
         read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        sandbox = NamespaceSandbox(channel, read, group, self._released)
+        sandbox = NamespaceSandbox(channel, read, group, number, self._released)
         self._sandboxes[sandbox] = zygote
         zygote.spawned += 1
         zygote.living += 1
@@ -207,7 +235,9 @@ class NamespaceBackend:
             os.set_blocking(write, True)
             uid = UID_BASE + self._serial % UID_COUNT if self._root else 0
             entrances = group.entrances if group is not None else []
-            zygote.channel.send({"uid": uid}, [theirs.fileno(), write, *entrances])
+            zygote.channel.send(
+                {"uid": uid, "number": number}, [theirs.fileno(), write, *entrances]
+            )
             # Its end is the child's alone now, so that its death is heard.
             theirs.close()
             await asyncio.wait_for(sandbox.prepared(), START_TIMEOUT)
@@ -291,6 +321,8 @@ class NamespaceBackend:
     def _released(self, sandbox: NamespaceSandbox, group: ControlGroup | None) -> None:
         """A sandbox is gone; its group is removed when its last process has been reaped."""
         self._sandboxes.pop(sandbox).leave()
+        if sandbox.number is not None and self._addresses is not None:
+            self._addresses.give_back(sandbox.number)
         if group is not None and not group.remove():
             self._dying.append(group)
             if self._burying is None:

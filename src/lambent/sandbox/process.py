@@ -182,6 +182,8 @@ class ProcessBackend:
     """See ``lambent.sandbox.base.SandboxBackend``."""
 
     def __init__(self, state: Path) -> None:
+        # A plain process has the host's network.
+        self.network_missing = ""
         self._state = state
         self._sandboxes: set[ProcessSandbox] = set()
 

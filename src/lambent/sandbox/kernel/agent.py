@@ -5,20 +5,25 @@ an ordinary user, in a user namespace where it is root.  It does two things on r
 
 * ``trees``: turn host directories into detached read-only mounts, answered as descriptors;
 * ``zygote``: start a zygote in a template root, for a Python runtime ("language" is its prefix)
-  or, on this process's own Python, for programs; the server's end of its channel comes along.
+  or, on this process's own Python, for programs; the server's end of its channel comes along;
+* ``network``: make the router over which sandboxes started from then on reach the internet
+  ("allowed": private networks that they may reach too).
 
 It answers requests in order, one answer each, and ends when the server does.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
+import select
 import signal
 import socket
 import sys
 from typing import Any
 
-from . import view, wire
+from . import firewall, view, wire
+from .network import Network
 from .syscalls import (
     CLONE_NEWNS,
     CLONE_NEWUSER,
@@ -31,7 +36,8 @@ from .syscalls import (
 )
 
 _ZYGOTE = (
-    "import sys; sys.path[:0] = [%r]; from kernel.zygote import main; main(3, bool(sys.argv[1]))"
+    "import sys; sys.path[:0] = [%r]; from kernel.zygote import main; "
+    "main(3, bool(sys.argv[1]), int(sys.argv[2]))"
 )
 
 
@@ -48,14 +54,17 @@ def become_namespace_root() -> None:
             file.write(text)
 
 
-def _start_zygote(request: dict[str, Any], channel: int) -> int:
+def _start_zygote(request: dict[str, Any], channel: int, network: int) -> int:
+    """network: a netlink socket of the router's namespace, or -1."""
     pid = os.fork()
     if pid:
         return pid
     try:
         os.setsid()
-        os.dup2(channel, 3)
-        os.set_inheritable(3, True)  # dup2 onto itself would not
+        # Out of the way first: either may lie where the other is to go.
+        sources = [fcntl.fcntl(each, fcntl.F_DUPFD, 5) for each in (channel, network) if each >= 0]
+        for target, source in enumerate(sources, 3):
+            os.dup2(source, target)
         null = os.open("/dev/null", os.O_RDWR)
         os.dup2(null, 0)
         os.dup2(null, 1)
@@ -67,8 +76,8 @@ def _start_zygote(request: dict[str, Any], channel: int) -> int:
             trees.update({"/var/lang": language, "/var/runtime": request["runtime"]})
         else:
             trees[view.INTERPRETER] = sys.base_prefix
-        view.build_template(request["stage"], trees)
-        os.closerange(4, 256)
+        view.build_template(request["stage"], trees, firewall.GATEWAY if network >= 0 else "")
+        os.closerange(3 + len(sources), 256)
         environment = {
             "PATH": "/usr/bin:/bin",
             "LD_LIBRARY_PATH": prefix + "/lib",
@@ -77,6 +86,7 @@ def _start_zygote(request: dict[str, Any], channel: int) -> int:
         interpreter = "%s/bin/%s" % (prefix, request["interpreter"])
         # -I -S: nothing of the host's site-packages or environment reaches a function.
         argv = [interpreter, "-I", "-S", "-c", _ZYGOTE % view.KERNEL, language]
+        argv.append("4" if network >= 0 else "-1")
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         os.execve(interpreter, argv, environment)
     except BaseException as error:
@@ -85,20 +95,39 @@ def _start_zygote(request: dict[str, Any], channel: int) -> int:
         os._exit(70)
 
 
-def _answer(request: dict[str, Any], descriptors: list[int]) -> tuple[dict[str, Any], list[int]]:
-    if request["op"] == "trees":
+class _Agent:
+    """What it has made so far."""
+
+    def __init__(self, root: bool) -> None:
+        self._root = root
+        self.network: Network | None = None
+
+    def answer(
+        self, request: dict[str, Any], descriptors: list[int]
+    ) -> tuple[dict[str, Any], list[int]]:
+        """Do what is asked; an answer and descriptors that go with it."""
         trees: list[int] = []
         try:
-            for path in request["paths"]:
-                trees.append(view.detached_tree(path))
+            if request["op"] == "trees":
+                for path in request["paths"]:
+                    trees.append(view.detached_tree(path))
+                return {}, trees
+            if request["op"] == "network":
+                self.network = Network(request["allowed"], self._root)
+                return {}, []
+            return self._zygote(request, descriptors[0]), []
         except OSError as error:
             for tree in trees:
                 os.close(tree)
             return {"error": str(error)}, []
-        return {}, trees
-    if request["op"] == "zygote":
-        return {"pid": _start_zygote(request, descriptors[0])}, []
-    return {"error": "unknown request %s" % request["op"]}, []
+
+    def _zygote(self, request: dict[str, Any], channel: int) -> dict[str, Any]:
+        network = self.network.socket() if self.network is not None else -1
+        try:
+            return {"pid": _start_zygote(request, channel, network)}
+        finally:
+            if network >= 0:
+                os.close(network)
 
 
 def _thaw(freezers: str) -> None:
@@ -122,8 +151,9 @@ def main(descriptor: int, freezers: str) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     channel = socket.socket(fileno=descriptor)
     channel.set_inheritable(False)
+    root = os.getuid() == 0
     try:
-        if os.getuid() != 0:
+        if not root:
             become_namespace_root()
         unshare(CLONE_NEWNS)
         mount("none", "/", None, MS_REC | MS_PRIVATE)
@@ -131,16 +161,33 @@ def main(descriptor: int, freezers: str) -> None:
         wire.send(channel, {"error": str(error)})
         return
     wire.send(channel, {"ready": True})
-    while True:
+    agent = _Agent(root)
+    while _turn(channel, agent):
+        pass
+    if freezers and os.path.isdir(freezers):
+        _thaw(freezers)
+    if agent.network is not None:
+        agent.network.close()
+
+
+def _turn(channel: socket.socket, agent: _Agent) -> bool:
+    """Wait for what comes next, a request or news of the network; False when the server is gone."""
+    watched = agent.network.watched if agent.network is not None else {}
+    poll = select.poll()
+    for descriptor in (channel.fileno(), *watched):
+        poll.register(descriptor, select.POLLIN)
+    for descriptor, _ in poll.poll():
+        if descriptor in watched:
+            watched[descriptor]()
+            continue
         received = wire.receive(channel)
         if received is None:
-            if freezers and os.path.isdir(freezers):
-                _thaw(freezers)
-            return
+            return False
         request, descriptors = received
-        answer, given = _answer(request, descriptors)
+        answer, given = agent.answer(request, descriptors)
         for each in descriptors:
             os.close(each)
         wire.send(channel, answer, given)
         for each in given:
             os.close(each)
+    return True

@@ -1,6 +1,6 @@
 """The life of one sandbox, from its first instruction on; PID 1 of its namespaces.
 
-``prepare`` (no function known yet: namespaces, loopback, /proc, the Runtime API's listening
+``prepare`` (no function known yet: namespaces, links, /proc, the Runtime API's listening
 socket) → optionally ``boot`` (a runtime is executed and waits for its function) → ``specialise``
 (environment, code as detached mounts, size of /tmp) → privileges are dropped for good → the
 runtime runs in a process of its own; this one stays as a tiny init that reaps and reports.
@@ -33,7 +33,7 @@ import signal
 import socket
 from typing import Callable
 
-from . import view, wire
+from . import links, view, wire
 from .init import Init
 from .syscalls import (
     MS_NODEV,
@@ -59,11 +59,13 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
-def _prepare(channel: socket.socket) -> None:
+def _prepare(channel: socket.socket, number: int | None) -> None:
     os.setresgid(view.GID, view.GID, view.GID)
     os.setresuid(view.UID, view.UID, view.UID)
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     loopback_up()
+    if number is not None:
+        links.bring_up(number)
     listener, endpoint = _listen(RUNTIME_API_PORT), _listen(ENDPOINT_PORT)
     sethostname(b"169-254-10-1")
     mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
@@ -76,12 +78,19 @@ def _prepare(channel: socket.socket) -> None:
 
 
 def main(
-    descriptor: int, output: int, runtime: Callable[[int], None] | None, seccomp: bytes
+    descriptor: int,
+    output: int,
+    runtime: Callable[[int], None] | None,
+    seccomp: bytes,
+    number: int | None,
 ) -> None:
-    """Run as PID 1 of fresh namespaces; never returns control to user code in this process."""
+    """Run as PID 1 of fresh namespaces; never returns control to user code in this process.
+
+    number: of its address, None where there is no network.
+    """
     channel = socket.socket(fileno=descriptor)
     try:
-        _prepare(channel)
+        _prepare(channel, number)
         Init(channel, output, runtime, seccomp).serve()
     except BaseException as error:
         wire.send(channel, {"error": "%s: %s" % (type(error).__name__, error)})

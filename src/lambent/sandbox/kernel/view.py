@@ -71,7 +71,6 @@ _ETC = {
     + "nobody:x:65534:65534::/:/sbin/nologin\n",
     "group": "root:x:0:\n%s:x:%d:\nnogroup:x:65534:\n" % (USER, GID),
     "hosts": "127.0.0.1 localhost\n127.0.0.1 sandbox.localdomain sandbox\n",
-    "resolv.conf": "",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
     "hostname": "lambda\n",
 }
@@ -110,9 +109,10 @@ def _write(path: str, text: str) -> None:
         file.write(text)
 
 
-def _build_etc(root: str) -> None:
+def _build_etc(root: str, resolver: str) -> None:
     for name, text in _ETC.items():
         _write("%s/etc/%s" % (root, name), text)
+    _write(root + "/etc/resolv.conf", "nameserver %s\n" % resolver if resolver else "")
     # Debian's Java keeps its configuration here.
     java = tuple(name for name in os.listdir("/etc") if name.startswith("java-"))
     for name in _ETC_FROM_HOST + java:
@@ -143,10 +143,11 @@ def _build_dev(root: str) -> None:
     mount(None, root + "/dev", None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC)
 
 
-def build_template(root: str, trees: dict[str, str]) -> None:
+def build_template(root: str, trees: dict[str, str], resolver: str) -> None:
     """Build and enter the template root; the caller has a mount namespace of its own.
 
-    root: an empty directory.  trees: host folders by where they are shown, read-only.
+    root: an empty directory.  trees: host folders by where they are shown, read-only.  resolver:
+    the address of the name server, "" for none.
     """
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     options = "size=512k,nr_inodes=256,mode=755"
@@ -162,7 +163,7 @@ def build_template(root: str, trees: dict[str, str]) -> None:
     bind_read_only("/usr", root + "/usr")
     for target, source in trees.items():
         bind_read_only(source, root + target)
-    _build_etc(root)
+    _build_etc(root, resolver)
     _build_dev(root)
     # The host's /proc stays visible to the zygote alone: a user namespace may mount a fresh
     # /proc only where a complete one is in sight.  Each sandbox covers it with its own.

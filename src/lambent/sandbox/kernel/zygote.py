@@ -3,9 +3,10 @@
 It lives in the template root (see ``view``).  One that serves a Python runtime runs on that
 runtime's own interpreter (3.8 or later) and has imported what most functions import; one that
 serves programs runs on the server's and has imported next to nothing.  Neither has ever seen user
-code.  For each request ``{"uid": host uid}`` with descriptors [channel, output, cgroup.procs ...]
-it forks a child into fresh user, pid, mount, network, IPC, UTS and cgroup namespaces; all further
-talk is between the server and that child on the channel (see ``child``).
+code.  For each request ``{"uid": host uid, "number": of its address or null}`` with descriptors
+[channel, output, cgroup.procs ...] it forks a child into fresh user, pid, mount, network, IPC, UTS
+and cgroup namespaces; all further talk is between the server and that child on the channel (see
+``child``).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import socket
 import sys
 from typing import Any, Callable
 
-from . import child, wire
+from . import child, links, wire
 from .seccomp import compile_filter
 from .syscalls import (
     CLONE_NEWCGROUP,
@@ -104,18 +105,22 @@ def _spawn(
     descriptors: list[int],
     runtime: Callable[[int], None] | None,
     seccomp: bytes,
+    network: socket.socket | None,
 ) -> None:
     channel, output = descriptors[:2]
+    number = request["number"]
     mine, theirs = socket.socketpair()
     pid = fork_into(_NAMESPACES)
     if pid == 0:
         try:
             mine.close()
+            if network is not None:
+                network.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             # Mapped and in its control groups before it does anything; b"" if the zygote failed.
             if theirs.recv(1) == b"g":
                 theirs.close()
-                child.main(channel, output, runtime, seccomp)
+                child.main(channel, output, runtime, seccomp, number)
         finally:
             os._exit(70)
     theirs.close()
@@ -123,6 +128,8 @@ def _spawn(
         _map_ids(pid, request["uid"])
         for group in descriptors[2:]:
             os.write(group, b"%d" % pid)
+        if network is not None and number is not None:
+            links.connect(network, number, pid)
         mine.send(b"g")
     except OSError as error:
         if error.errno != errno.ENODEV:  # else its group is gone: it is wanted no more
@@ -131,13 +138,17 @@ def _spawn(
         mine.close()
 
 
-def main(descriptor: int, language: bool) -> None:
+def main(descriptor: int, language: bool, router: int) -> None:
     """Serve spawn requests on an inherited SEQPACKET socket until the other end closes.
 
     language: whether this interpreter is the one that functions run on.
+    router: a netlink socket of the router's namespace, or -1 for none.
     """
     channel = socket.socket(fileno=descriptor)
     channel.set_inheritable(False)
+    network = socket.socket(fileno=router) if router >= 0 else None
+    if network is not None:
+        network.set_inheritable(False)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if os.getuid() == 0:
@@ -159,6 +170,6 @@ def main(descriptor: int, language: bool) -> None:
         if received is None:
             os._exit(0)
         request, descriptors = received
-        _spawn(request, descriptors, runtime, seccomp)
+        _spawn(request, descriptors, runtime, seccomp, network)
         for each in descriptors:
             os.close(each)
