@@ -9,6 +9,7 @@ import gc
 import logging
 import os
 import resource
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -234,6 +235,7 @@ class App:
     async def _open_backend(self, data: Path) -> SandboxBackend:
         settings = self.settings
         backend: SandboxBackend
+        groups: cgroups.ControlGroups | None = None
         if settings.isolation == "process":
             self.warnings.append(
                 "isolation = process: functions are NOT isolated; they can read and change "
@@ -256,6 +258,7 @@ class App:
                 settings.prepared,
                 settings.prepared_megabytes * 1024 * 1024,
                 self._private,
+                _tmp_bytes(settings, data),
             )
         if settings.function_access == "account":
             self.warnings.append(
@@ -269,6 +272,8 @@ class App:
             await backend.open()
             if backend.network_missing and settings.function_network == "required":
                 raise SandboxError(f"no network for functions: {backend.network_missing}")
+            if backend.disks_missing and settings.function_tmp == "disk":
+                raise SandboxError(f"no disks for /tmp: {backend.disks_missing}")
         except (SandboxError, TimeoutError) as error:
             await backend.close()
             await self.store.close()
@@ -281,6 +286,11 @@ class App:
             self.warnings.append(
                 f"functions reach this server and nothing else: {backend.network_missing} "
                 "(lambent doctor says how to mend it; function_network = none says you want it so)"
+            )
+        if backend.disks_missing and groups is not None and "memory" not in groups.missing:
+            self.warnings.append(
+                f"/tmp of functions counts as their memory: {backend.disks_missing} "
+                "(function_tmp = memory says you want it so)"
             )
         return backend
 
@@ -426,6 +436,14 @@ def _private_networks(settings: Settings) -> list[str] | None:
         return networks(settings.function_network_allow)
     except SandboxError as error:
         raise StartError(f"function_network_allow: {error}") from error
+
+
+def _tmp_bytes(settings: Settings, data: Path) -> int:
+    """What all /tmp of functions may take of the disk; 0 where they are memory."""
+    if settings.function_tmp == "memory":
+        return 0
+    free = shutil.disk_usage(data).free
+    return min(settings.function_tmp_megabytes * 1024 * 1024, free // 2)
 
 
 def _raise_descriptor_limit() -> None:

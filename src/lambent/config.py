@@ -60,6 +60,16 @@ class Settings:
         "Private networks that functions may reach too, as 10.1.0.0/16, 192.168.7.4; never this "
         "host, link-local addresses or other functions.",
     )
+    function_tmp: str = _setting(
+        "auto",
+        "What /tmp of functions is. disk: a file system of its own, not counted as memory. memory: "
+        "counted. auto: disk, if the host allows it (root; lambent doctor).",
+        ("auto", "disk", "memory"),
+    )
+    function_tmp_megabytes: int = _setting(
+        65_536,
+        "Disk that all /tmp may take together; never more than half of what is free at start.",
+    )
     s3_endpoint: str = _setting(
         "", "URL of the S3 that code is read from (S3Bucket, S3Key); none by default."
     )

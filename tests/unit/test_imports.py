@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
         "aws.sigv4",
         "runtime.languages",
         "sandbox.cgroups",
+        "sandbox.kernel.disks",
         "sandbox.kernel.network",
     },
     "gateway": {"api", "http", "iam", "aws", "blobs.base", "observe.usage"},

@@ -13,7 +13,7 @@ from typing import Any
 
 from lambent.cli import runtimes, table
 from lambent.sandbox import cgroups
-from lambent.sandbox.kernel import network
+from lambent.sandbox.kernel import disks, network
 
 
 def _attempt(code: str) -> str:
@@ -95,6 +95,13 @@ def _network() -> tuple[bool, str, str]:
     return True, f"the internet through nftables and {way}", ""
 
 
+def _disks() -> tuple[bool, str, str]:
+    lacking, remedy = disks.missing()
+    if lacking:
+        return False, f"{lacking}: /tmp is memory of its function", remedy
+    return True, "disks of functions' own on loop devices", ""
+
+
 def _seccomp() -> tuple[bool, str, str]:
     machine = platform.machine()
     text = Path("/proc/self/status").read_text()
@@ -116,9 +123,10 @@ def run(arguments: argparse.Namespace) -> int:
         ("seccomp", _seccomp),
         ("control groups", _cgroups),
         ("network of functions", _network),
+        ("/tmp of functions", _disks),
     ):
         fine, found, remedy = check()
-        essential = essential and (fine or check in (_cgroups, _network))
+        essential = essential and (fine or check in (_cgroups, _network, _disks))
         rows.append(
             {
                 "check": name,

@@ -161,6 +161,8 @@ class SandboxBackend(Protocol):
 
     # Once open: why functions do not have the network they should; "" if they have.
     network_missing: str
+    # The same of /tmp that is not memory.
+    disks_missing: str
 
     async def open(self) -> None:
         """Check the host, take over what a crashed predecessor left; raises SandboxError."""

@@ -131,13 +131,41 @@ def _sweep(root: str, thaw: Callable[[str], None]) -> None:
             time.sleep(0.01)
 
 
+class _Meter:
+    """The most memory a group has used, less what the kernel keeps of files and can drop."""
+
+    def __init__(self, peak: str, stat: str) -> None:
+        self._peak = os.open(peak, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._stat = os.open(stat, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            os.close(self._peak)
+            raise
+        self._seen = 0
+        self._most = 0
+
+    def read(self) -> int:
+        """In bytes; the cost is one read unless there is a new peak."""
+        peak = int(os.pread(self._peak, 32, 0))
+        if peak != self._seen:
+            self._seen = peak
+            stat = os.pread(self._stat, 8192, 0).decode()
+            files = _field(stat, "active_file") + _field(stat, "inactive_file")
+            self._most = max(self._most, peak - files)
+        return self._most
+
+    def close(self) -> None:
+        os.close(self._peak)
+        os.close(self._stat)
+
+
 class GroupV1:
     """One directory in each hierarchy; an eventfd tells of memory running out."""
 
     def __init__(self, directories: dict[str, str]) -> None:
         self._directories = directories
         self.entrances: list[int] = []
-        self._peak = -1
+        self._meter: _Meter | None = None
         self._freezer = -1
         self._oom = -1
         self._closed = False
@@ -158,7 +186,7 @@ class GroupV1:
         _write(memory + "/memory.limit_in_bytes", str(memory_bytes))
         with contextlib.suppress(OSError):  # absent where swap accounting is off
             _write(memory + "/memory.memsw.limit_in_bytes", str(memory_bytes))
-        self._peak = os.open(memory + "/memory.max_usage_in_bytes", os.O_RDONLY | os.O_CLOEXEC)
+        self._meter = _Meter(memory + "/memory.max_usage_in_bytes", memory + "/memory.stat")
 
     def watch_oom(self) -> int:
         """An eventfd that becomes readable when the kernel kills for memory; -1 if it cannot."""
@@ -190,7 +218,7 @@ class GroupV1:
         os.write(self._freezer, b"FROZEN" if frozen else b"THAWED")
 
     def memory_peak(self) -> int:
-        return int(os.pread(self._peak, 32, 0)) if self._peak >= 0 else 0
+        return self._meter.read() if self._meter is not None else 0
 
     def out_of_memory(self) -> bool:
         memory = self._directories.get("memory")
@@ -211,10 +239,13 @@ class GroupV1:
 
     def remove(self) -> bool:
         self._close_entrances()
-        for descriptor in (self._peak, self._freezer, self._oom):
+        for descriptor in (self._freezer, self._oom):
             if descriptor >= 0:
                 os.close(descriptor)
-        self._peak = self._freezer = self._oom = -1
+        self._freezer = self._oom = -1
+        if self._meter is not None:
+            self._meter.close()
+            self._meter = None
         removed = [_remove(directory) for directory in self._directories.values()]
         return all(removed)
 
@@ -259,7 +290,7 @@ class GroupV2:
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
-        self._peak = -1
+        self._meter: _Meter | None = None
         self._frozen = -1
         os.mkdir(directory)
         self.entrances = [os.open(directory + "/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)]
@@ -276,7 +307,7 @@ class GroupV2:
         with contextlib.suppress(FileNotFoundError):
             _write(self._directory + "/memory.swap.max", "0")
         with contextlib.suppress(FileNotFoundError):
-            self._peak = os.open(self._directory + "/memory.peak", os.O_RDONLY | os.O_CLOEXEC)
+            self._meter = _Meter(self._directory + "/memory.peak", self._directory + "/memory.stat")
 
     def watch_oom(self) -> int:
         """memory.oom.group makes the death itself the notice."""
@@ -293,7 +324,7 @@ class GroupV2:
         os.write(self._frozen, b"1" if frozen else b"0")
 
     def memory_peak(self) -> int:
-        return int(os.pread(self._peak, 32, 0)) if self._peak >= 0 else 0
+        return self._meter.read() if self._meter is not None else 0
 
     def out_of_memory(self) -> bool:
         try:
@@ -309,10 +340,12 @@ class GroupV2:
 
     def remove(self) -> bool:
         self._close_entrances()
-        for descriptor in (self._peak, self._frozen):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._peak = self._frozen = -1
+        if self._frozen >= 0:
+            os.close(self._frozen)
+        self._frozen = -1
+        if self._meter is not None:
+            self._meter.close()
+            self._meter = None
         return _remove(self._directory)
 
     def _close_entrances(self) -> None:

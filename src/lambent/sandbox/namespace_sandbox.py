@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from lambent.sandbox.base import Exit, Program, SandboxError, SandboxSpec
 from lambent.sandbox.cgroups import ControlGroup
 from lambent.sandbox.channel import Channel, Message
+from lambent.sandbox.kernel import disks
 
 _log = logging.getLogger(__name__)
 
-TMP_BYTES_PER_INODE = 16 * 1024
 _RESET_SECONDS = 2.0
 
 Released = Callable[["NamespaceSandbox", ControlGroup | None], None]
@@ -124,7 +124,7 @@ class NamespaceSandbox:
                     "op": "specialise",
                     "environment": dict(spec.environment),
                     "tmp_bytes": spec.tmp_bytes,
-                    "tmp_inodes": max(1024, spec.tmp_bytes // TMP_BYTES_PER_INODE),
+                    "tmp_inodes": disks.inodes(spec.tmp_bytes),
                     "data_bytes": None if limited else spec.memory_bytes,
                     "mounts": targets,
                     "commands": program and [list(each) for each in program.commands],

@@ -9,6 +9,7 @@ what runs outside this process, ARCHITECTURE.md for the picture and SECURITY.md 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import subprocess
 import sys
@@ -21,9 +22,11 @@ from lambent.sandbox.addresses import Addresses
 from lambent.sandbox.base import Language, Mount, Program, SandboxError, SandboxSpec
 from lambent.sandbox.cgroups import ControlGroup, ControlGroups
 from lambent.sandbox.channel import Channel, Message
-from lambent.sandbox.kernel import environ, network
+from lambent.sandbox.kernel import disks, environ, network
 from lambent.sandbox.namespace_sandbox import NamespaceSandbox
 from lambent.sandbox.stock import BARE_BYTES, BOOTED_BYTES, Stock, Stocks
+
+_log = logging.getLogger(__name__)
 
 # Host uids nobody else hands out (systemd: unused), one per sandbox.
 UID_BASE = 0x7000_0000
@@ -102,14 +105,19 @@ class NamespaceBackend:
         ahead: int,
         ahead_bytes: int,
         network: Sequence[str] | None = None,
+        disk_bytes: int = 0,
     ) -> None:
         """ahead: how many of each kind in use are kept ready, as far as ahead_bytes allow.
 
         network: None for none, else the private networks that functions may reach beside the
-        internet.
+        internet.  disk_bytes: what all /tmp may take of the host's disk together; 0 for none, then
+        /tmp is memory.
         """
         # Why functions have no network though they should; "" if all is well.
         self.network_missing = ""
+        # The same of disks for /tmp.
+        self.disks_missing = ""
+        self._disk_bytes = disk_bytes
         self._network = network
         self._addresses: Addresses | None = None
         self._stage = state / "root"
@@ -145,6 +153,8 @@ class NamespaceBackend:
             raise SandboxError(f"this host does not allow sandboxes: {message['error']}")
         if self._network is not None:
             await self._open_network(self._network)
+        if self._disk_bytes:
+            await self._open_disks()
 
     async def _open_network(self, allowed: Sequence[str]) -> None:
         self.network_missing = network.missing()[0]
@@ -156,6 +166,16 @@ class NamespaceBackend:
         except SandboxError as error:
             self.network_missing = str(error)
 
+    async def _open_disks(self) -> None:
+        self.disks_missing = disks.missing()[0]
+        if self.disks_missing:
+            return
+        folder = str(self._stage.parent)
+        try:
+            await self._ask({"op": "disks", "folder": folder, "bytes": self._disk_bytes})
+        except SandboxError as error:
+            self.disks_missing = str(error)
+
     async def _ask(self, request: dict[str, Any], descriptors: tuple[int, ...] = ()) -> Message:
         answer = self._channel.expect()
         self._channel.send(request, descriptors)
@@ -164,10 +184,19 @@ class NamespaceBackend:
             raise SandboxError(message["error"])
         return message, given
 
-    async def _trees(self, mounts: list[Mount] | tuple[Mount, ...]) -> list[int]:
-        """Host folders as descriptors of detached mounts; raises SandboxError."""
-        request = {"op": "trees", "paths": [mount.source for mount in mounts]}
-        return (await self._ask(request))[1]
+    async def _trees(self, mounts: list[Mount], tmp_bytes: int = 0) -> tuple[list[str], list[int]]:
+        """Where to mount what: host folders and, if there is one, a disk of this size for /tmp.
+
+        The mounts come as descriptors; raises SandboxError.
+        """
+        paths = [mount.source for mount in mounts]
+        answer, trees = await self._ask({"op": "trees", "paths": paths, "tmp_bytes": tmp_bytes})
+        if "why" in answer:
+            _log.warning("/tmp of an environment counts as its memory: %s", answer["why"])
+        targets = [mount.target for mount in mounts]
+        return (
+            (["/tmp", *targets], [trees[-1], *trees[:-1]]) if answer["disk"] else (targets, trees)
+        )
 
     # -- zygotes --------------------------------------------------------------------------
 
@@ -259,11 +288,11 @@ class NamespaceBackend:
         mounts = _language_mounts(language)
         trees: list[int] = []
         try:
-            trees = await self._trees(mounts)
+            targets, trees = await self._trees(mounts)
             environment = dict(program.boot_environment)
             if program.rewritten:
                 environment.update(environ.room())
-            sandbox.boot(program, environment, [mount.target for mount in mounts], trees)
+            sandbox.boot(program, environment, targets, trees)
         except BaseException:
             sandbox.destroy()
             raise
@@ -299,14 +328,16 @@ class NamespaceBackend:
         mounts = list(spec.mounts)
         if program is not None and not program.ahead:
             mounts += _language_mounts(spec.language)
-        asked = asyncio.ensure_future(self._trees(mounts))
+        asked = asyncio.ensure_future(self._trees(mounts, spec.tmp_bytes))
         sandbox: NamespaceSandbox | None = None
         trees: list[int] = []
         try:
             sandbox = await stock.take()
-            trees = await asked
-            sandbox.specialise(spec, [mount.target for mount in mounts], trees)
+            targets, trees = await asked
+            sandbox.specialise(spec, targets, trees)
         except BaseException:
+            if asked.done() and not asked.cancelled() and asked.exception() is None:
+                trees = asked.result()[1]
             asked.cancel()
             if sandbox is not None:
                 sandbox.destroy()

@@ -184,6 +184,7 @@ class ProcessBackend:
     def __init__(self, state: Path) -> None:
         # A plain process has the host's network.
         self.network_missing = ""
+        self.disks_missing = ""
         self._state = state
         self._sandboxes: set[ProcessSandbox] = set()
 

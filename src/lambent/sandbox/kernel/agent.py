@@ -3,11 +3,13 @@
 It runs on the server's interpreter with the host's view, in a mount namespace of its own and, for
 an ordinary user, in a user namespace where it is root.  It does two things on request:
 
-* ``trees``: turn host directories into detached read-only mounts, answered as descriptors;
+* ``trees``: turn host directories ("paths") into detached read-only mounts, answered as
+  descriptors; with "tmp_bytes" and where there are disks, one of these last ("disk": whether);
 * ``zygote``: start a zygote in a template root, for a Python runtime ("language" is its prefix)
   or, on this process's own Python, for programs; the server's end of its channel comes along;
 * ``network``: make the router over which sandboxes started from then on reach the internet
-  ("allowed": private networks that they may reach too).
+  ("allowed": private networks that they may reach too);
+* ``disks``: make a pool of disks for /tmp in a host "folder", of at most so many "bytes".
 
 It answers requests in order, one answer each, and ends when the server does.
 """
@@ -23,6 +25,7 @@ import sys
 from typing import Any
 
 from . import firewall, view, wire
+from .disks import Disks
 from .network import Network
 from .syscalls import (
     CLONE_NEWNS,
@@ -101,6 +104,7 @@ class _Agent:
     def __init__(self, root: bool) -> None:
         self._root = root
         self.network: Network | None = None
+        self.disks: Disks | None = None
 
     def answer(
         self, request: dict[str, Any], descriptors: list[int]
@@ -111,15 +115,28 @@ class _Agent:
             if request["op"] == "trees":
                 for path in request["paths"]:
                     trees.append(view.detached_tree(path))
-                return {}, trees
+                return self._disk(request["tmp_bytes"], trees), trees
             if request["op"] == "network":
                 self.network = Network(request["allowed"], self._root)
+                return {}, []
+            if request["op"] == "disks":
+                self.disks = Disks(request["folder"], request["bytes"])
                 return {}, []
             return self._zygote(request, descriptors[0]), []
         except OSError as error:
             for tree in trees:
                 os.close(tree)
             return {"error": str(error)}, []
+
+    def _disk(self, size: int, descriptors: list[int]) -> dict[str, Any]:
+        """Add a disk to them, or tell why there is none."""
+        if self.disks is None or not size:
+            return {"disk": False}
+        try:
+            descriptors.append(self.disks.take(size))
+        except OSError as error:
+            return {"disk": False, "why": str(error)}
+        return {"disk": True}
 
     def _zygote(self, request: dict[str, Any], channel: int) -> dict[str, Any]:
         network = self.network.socket() if self.network is not None else -1
@@ -176,7 +193,11 @@ def _turn(channel: socket.socket, agent: _Agent) -> bool:
     poll = select.poll()
     for descriptor in (channel.fileno(), *watched):
         poll.register(descriptor, select.POLLIN)
-    for descriptor, _ in poll.poll():
+    idle = agent.disks is not None and agent.disks.wanting
+    ready = poll.poll(0 if idle else None)
+    if not ready and agent.disks is not None:
+        agent.disks.prepare()
+    for descriptor, _ in ready:
         if descriptor in watched:
             watched[descriptor]()
             continue

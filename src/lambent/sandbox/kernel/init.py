@@ -120,8 +120,9 @@ class Init:
     def _do_specialise(self, order: dict[str, Any], descriptors: list[int]) -> None:
         self._order = order
         mounts = order["mounts"]
-        options = "size=%d,nr_inodes=%d,mode=1777" % (order["tmp_bytes"], order["tmp_inodes"])
-        mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, options)
+        if "/tmp" not in mounts:
+            options = "size=%d,nr_inodes=%d,mode=1777" % (order["tmp_bytes"], order["tmp_inodes"])
+            mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, options)
         _attach(descriptors, mounts)
         if len(descriptors) > len(mounts):
             self._extension_output = os.dup(descriptors[len(mounts)])

@@ -49,6 +49,9 @@ _SYS_CAPSET = 91 if _AARCH64 else 126
 _SYS_SECCOMP = 277 if _AARCH64 else 317
 _SYS_OPEN_TREE = 428
 _SYS_MOVE_MOUNT = 429
+_SYS_FSOPEN = 430
+_SYS_FSCONFIG = 431
+_SYS_FSMOUNT = 432
 _SYS_PIDFD_OPEN = 434
 _SYS_CLONE3 = 435
 _SYS_CLOSE_RANGE = 436
@@ -59,6 +62,11 @@ _AT_EMPTY_PATH = 0x1000
 _AT_RECURSIVE = 0x8000
 _OPEN_TREE_CLONE = 1
 _MOVE_MOUNT_F_EMPTY_PATH = 4
+_FSOPEN_CLOEXEC = 1
+_FSMOUNT_CLOEXEC = 1
+_SET_FLAG = 0
+_SET_STRING = 1
+_CREATE = 6
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP_LOOPBACK_RUNNING = 0x1 | 0x8 | 0x40
 _SECCOMP_SET_MODE_FILTER = 1
@@ -157,6 +165,45 @@ def move_mount(descriptor: int, target: str) -> None:
             ctypes.c_uint(_MOVE_MOUNT_F_EMPTY_PATH),
         ),
         "move_mount %s" % (target,),
+    )
+
+
+def mount_detached(kind: str, options: dict[str, str | None], attributes: int) -> int:
+    """A new file system as a close-on-exec descriptor of a mount nobody sees yet.
+
+    options: None as the value of one that is a mere flag.
+    """
+    context = _checked(
+        _libc.syscall(_SYS_FSOPEN, kind.encode(), ctypes.c_uint(_FSOPEN_CLOEXEC)), "fsopen"
+    )
+    try:
+        for name, value in options.items():
+            _fsconfig(context, _SET_FLAG if value is None else _SET_STRING, name, value)
+        _fsconfig(context, _CREATE, None, None)
+        return _checked(
+            _libc.syscall(
+                _SYS_FSMOUNT,
+                ctypes.c_int(context),
+                ctypes.c_uint(_FSMOUNT_CLOEXEC),
+                ctypes.c_uint(attributes),
+            ),
+            "fsmount",
+        )
+    finally:
+        os.close(context)
+
+
+def _fsconfig(context: int, command: int, name: str | None, value: str | None) -> None:
+    _checked(
+        _libc.syscall(
+            _SYS_FSCONFIG,
+            ctypes.c_int(context),
+            ctypes.c_uint(command),
+            name.encode() if name else None,
+            value.encode() if value else None,
+            ctypes.c_int(0),
+        ),
+        "fsconfig %s" % (name or "create"),
     )
 
 
