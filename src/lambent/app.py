@@ -157,7 +157,7 @@ class App:
         router = DirectRouter()
         router.announce(LocalExecutor(self.pool))
         concurrency = self.concurrency = Concurrency(settings.account_concurrency)
-        self.invoker = Invoker(self.catalog, concurrency, router, self._throttled)
+        self.invoker = Invoker(self.catalog, concurrency, router, self.clock, self._throttled)
         self.edge = Edge(
             Authenticator(
                 keys,

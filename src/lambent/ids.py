@@ -16,19 +16,30 @@ _VARIANTS = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 _SECRET_ALPHABET = string.ascii_letters + string.digits + "+/"
 
 
+def _digits(count: int) -> str:
+    """Random hexadecimal digits, at most a few thousand."""
+    global _pool, _used
+    if _used + count > len(_pool):
+        _pool, _used = os.urandom(4096).hex(), 0
+    _used += count
+    return _pool[_used - count : _used]
+
+
 def uuid() -> str:
     """A random UUID (version 4) in its text form; faster than the uuid module's."""
-    global _pool, _used
-    if _used + 32 > len(_pool):
-        _pool, _used = os.urandom(4096).hex(), 0
-    text = _pool[_used : _used + 32]
-    _used += 32
+    text = _digits(32)
     return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{_VARIANTS[text[16]]}{text[17:20]}-{text[20:]}"
 
 
 def hex32() -> str:
     """32 random hexadecimal digits, as log streams end with."""
     return os.urandom(16).hex()
+
+
+def trace_id(now: float, sampled: bool) -> str:
+    """A tracing header that begins a trace, as X-Ray forms them; now is POSIX time."""
+    text = _digits(40)
+    return f"Root=1-{int(now):08x}-{text[:24]};Parent={text[24:]};Sampled={int(sampled)}"
 
 
 def access_key_id() -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from lambent import ids
 from lambent.arn import function_arn
+from lambent.clock import Clock
 from lambent.errors import TooManyRequests
 from lambent.functions.catalog import Catalog
 from lambent.functions.types import FunctionVersion, Invocation, Outcome
@@ -51,10 +52,12 @@ class Invoker:
         catalog: Catalog,
         concurrency: Concurrency,
         router: Router,
+        clock: Clock,
         throttled: Callable[[tuple[str, str, str], str], None],
     ) -> None:
         """throttled: told of each refusal, with account, region, function and the version."""
         self._throttled = throttled
+        self._clock = clock
         self._catalog = catalog
         self._concurrency = concurrency
         self._router = router
@@ -79,7 +82,8 @@ class Invoker:
     ) -> tuple[str, Outcome]:
         """Run a function once and return the request's id and what became of it.
 
-        payload is JSON text; client_context is decoded JSON text.
+        payload is JSON text; client_context is decoded JSON text.  trace_id: the caller's; without
+        one a trace begins here, sampled if the function's tracing is Active, as on AWS.
         """
         target = self._catalog.known(account, region, name, qualifier)
         if target is None:
@@ -99,7 +103,8 @@ class Invoker:
                 payload,
                 function_arn(region, account, name, qualifier),
                 client_context,
-                trace_id,
+                trace_id
+                or ids.trace_id(self._clock.time(), version.configuration.tracing_mode == "Active"),
                 log_tail,
             )
             return request_id, await self._router.dispatch(invocation)

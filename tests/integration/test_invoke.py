@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -233,3 +234,25 @@ def _started(functions: Functions, name: str, running: Any) -> bool:
         os.sched_yield()
         return False
     return any(event["message"].startswith("START") for event in events)
+
+
+def test_a_trace_begins_with_the_invocation_or_is_the_callers(functions: Functions) -> None:
+    source = "import os\ndef handler(e, c): return os.environ['_X_AMZN_TRACE_ID']\n"
+    name = functions.create(source)
+    form = re.compile(r"Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=([01])")
+    first, second = (functions.invoke(name).payload for _ in range(2))
+    assert first != second
+    begun = form.fullmatch(first)
+    assert begun is not None and begun[1] == "0"
+    assert abs(int(first[7:15], 16) - time.time()) < 60
+
+    def bring(request: Any, **_: Any) -> None:
+        request.headers["X-Amzn-Trace-Id"] = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1"
+
+    functions.client.meta.events.register("before-sign.lambda.Invoke", bring)
+    brought = functions.invoke(name).payload
+    assert brought == "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1"
+    active = functions.create(source, TracingConfig={"Mode": "Active"})
+    functions.client.meta.events.unregister("before-sign.lambda.Invoke", bring)
+    begun = form.fullmatch(functions.invoke(active).payload)
+    assert begun is not None and begun[1] == "1"

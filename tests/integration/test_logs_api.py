@@ -65,7 +65,8 @@ def test_what_is_too_old_or_out_of_order_is_refused(logs: Any) -> None:
     logs.create_log_stream(logGroupName="/test/g", logStreamName="s")
     told = put(logs, "/test/g", "s", "old", at=time.time() - 15 * DAY)
     assert told["rejectedLogEventsInfo"] == {"tooOldLogEventEndIndex": 1}
-    events = [{"timestamp": int(time.time() * 1000) - n, "message": "x"} for n in range(2)]
+    now = int(time.time() * 1000)
+    events = [{"timestamp": now - n, "message": "x"} for n in range(2)]
     with pytest.raises(logs.exceptions.InvalidParameterException, match="chronological"):
         logs.put_log_events(logGroupName="/test/g", logStreamName="s", logEvents=events)
     assert messages(logs, "/test/g") == []

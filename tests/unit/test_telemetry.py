@@ -249,7 +249,7 @@ def test_the_journal_filters_what_the_platform_says_by_level() -> None:
                 log.extend(lines)
 
             journal = Journal(version, clock, append, telemetry)
-            journal.start("id", None)
+            journal.start("id", "")
             journal.done("id", "success", 0.001, 5, None, None, 2, None)
             assert [json.loads(line)["type"] for line in log] == [f"platform.{k}" for k in kinds]
             log.clear()

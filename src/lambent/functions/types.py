@@ -256,7 +256,7 @@ class Invocation:
     payload: bytes
     invoked_arn: str
     client_context: str | None = None
-    trace_id: str | None = None
+    trace_id: str = ""
     log_tail: bool = False
     cognito_identity: str | None = None
 

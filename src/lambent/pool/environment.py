@@ -206,7 +206,7 @@ class ExecutionEnvironment:
         self._request_id = request_id
         if phase == "invoke":
             self._journal.tail = bytearray()
-            self._journal.start(request_id, None)
+            self._journal.start(request_id, "")
             self._begun = request_id
         for name in self._external:
             sandbox.launch(name)
@@ -350,7 +350,7 @@ class ExecutionEnvironment:
                 "deadlineMs": deadline_ms,
                 "requestId": invocation.request_id,
                 "invokedFunctionArn": invocation.invoked_arn,
-                "tracing": {"type": "X-Amzn-Trace-Id", "value": invocation.trace_id or ""},
+                "tracing": {"type": "X-Amzn-Trace-Id", "value": invocation.trace_id},
             }
         )
 

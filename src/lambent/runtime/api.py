@@ -176,9 +176,8 @@ class RuntimeApi:
             ("Lambda-Runtime-Aws-Request-Id", invocation.request_id),
             ("Lambda-Runtime-Deadline-Ms", str(self._deadline_ms)),
             ("Lambda-Runtime-Invoked-Function-Arn", invocation.invoked_arn),
+            ("Lambda-Runtime-Trace-Id", invocation.trace_id),
         ]
-        if invocation.trace_id:
-            headers.append(("Lambda-Runtime-Trace-Id", invocation.trace_id))
         if invocation.client_context:
             headers.append(("Lambda-Runtime-Client-Context", invocation.client_context))
         if invocation.cognito_identity:
@@ -209,8 +208,12 @@ class RuntimeApi:
                 self._listener.runtime_answered_too_much(size)
                 return
             # The client has its answer before the runtime has its receipt.
-            self._listener.runtime_responded(body)
-            self._accepted(exchange)
+            if exchange.query == "next":
+                self._listener.runtime_responded(body)
+                self._next(exchange)
+            else:
+                exchange.respond(202, _JSON, _ACCEPTED)
+                self._listener.runtime_responded(body)
 
         exchange.collect(self._response_bytes, done)
 

@@ -149,8 +149,8 @@ class Journal:
         record = {"name": name, "state": "Subscribed", "types": list(types)}
         self._tell("platform.telemetrySubscription", text, record)
 
-    def start(self, request_id: str, trace_id: str | None) -> None:
-        """An invocation begins."""
+    def start(self, request_id: str, trace_id: str) -> None:
+        """An invocation begins; "" for a trace nobody knows yet."""
         version = self._version.version
         if not self._structured:
             self._platform([lines.start(request_id, version)])

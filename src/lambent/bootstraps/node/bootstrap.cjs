@@ -73,9 +73,7 @@ class Runtime {
   /** Run one event; resolves to the next. */
   invoke({ headers, body }) {
     this.log.requestId = headers['lambda-runtime-aws-request-id'];
-    const trace = headers['lambda-runtime-trace-id'];
-    if (trace) process.env._X_AMZN_TRACE_ID = trace;
-    else delete process.env._X_AMZN_TRACE_ID;
+    process.env._X_AMZN_TRACE_ID = headers['lambda-runtime-trace-id'];
     const context = new Context(headers, MAJOR);
     return new Promise((resolve, reject) => {
       let ended = false;

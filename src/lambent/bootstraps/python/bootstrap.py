@@ -430,16 +430,9 @@ def main(prepared: Prepared, descriptor: int = -1) -> None:
         api.fail_initialisation(described)
         sys.exit(1)
     headers, event = api.next()
-    traced = False
     while True:
         request_id.request_id = headers["Lambda-Runtime-Aws-Request-Id"]
-        trace = headers.get("Lambda-Runtime-Trace-Id")
-        if trace:
-            os.environ["_X_AMZN_TRACE_ID"] = trace
-            traced = True
-        elif traced:
-            os.environ.pop("_X_AMZN_TRACE_ID", None)
-            traced = False
+        os.environ["_X_AMZN_TRACE_ID"] = headers["Lambda-Runtime-Trace-Id"]
         try:
             answer = _invoke(handler, decode, encode, event, LambdaContext(headers, fixed))
         except Exception as error:

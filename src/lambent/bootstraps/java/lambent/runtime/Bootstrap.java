@@ -43,12 +43,8 @@ public final class Bootstrap {
         RuntimeApi.Event event = api.next();
         while (true) {
             InvocationContext context = new InvocationContext(event);
-            String trace = event.header("lambda-runtime-trace-id");
-            if (trace != null) {
-                System.setProperty("com.amazonaws.xray.traceHeader", trace);
-            } else {
-                System.clearProperty("com.amazonaws.xray.traceHeader");
-            }
+            System.setProperty(
+                "com.amazonaws.xray.traceHeader", event.header("lambda-runtime-trace-id"));
             output.reset();
             Throwable failure = null;
             try {
