@@ -76,6 +76,28 @@ MODULE = (
     + _NODE
     + "export { answer as handler };\n"
 )
+RUBY = r"""
+def handler(event:, context:)
+  case event['do']
+  when 'error' then raise IndexError, 'boom'
+  when 'sleep' then sleep 20
+  when 'memory' then held = []; loop { held << 'x' * (16 << 20) }
+  when 'exit' then exit! 3
+  when 'large' then 'x' * (7 << 20)
+  when 'env' then ENV['COLOUR']
+  when 'layer' then File.read('/opt/marker.txt')
+  when 'tmp'
+    before = File.exist?('/tmp/kept') ? File.read('/tmp/kept') : ''
+    File.write('/tmp/kept', before + 'x')
+    before.length
+  when 'child' then `echo $COLOUR; pwd`
+  when 'context'
+    { id: context.aws_request_id, arn: context.invoked_function_arn, name: context.function_name,
+      memory: context.memory_limit_in_mb, left: context.get_remaining_time_in_millis > 0 }
+  else event
+  end
+end
+"""
 SHELL = r"""#!/bin/sh
 api="http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime"
 while true; do
@@ -172,11 +194,20 @@ def _node_client() -> dict[str, str | bytes]:
     return {**files, "app.js": COMMONJS, "bootstrap": f'#!/bin/sh\n{start} "$_HANDLER"\n'}
 
 
+def _ruby() -> dict[str, str | bytes]:
+    """Lambent's own Ruby runtime under whatever Ruby is here, which AWS may not know."""
+    runtime = (ROOT / "src/lambent/bootstraps/ruby/bootstrap.rb").read_bytes()
+    ruby = shutil.which("ruby")
+    start = f"#!/bin/sh\nexec {ruby} /var/task/lambent/bootstrap.rb\n"
+    return {"lambent/bootstrap.rb": runtime, "app.rb": RUBY, "bootstrap": start}
+
+
 SUBJECTS = {
     "python": Subject("python3.11", "app.handler", lambda: {"app.py": PYTHON}, "ValueError"),
     "node": Subject("nodejs20.x", "app.handler", lambda: {"app.js": COMMONJS}, "RangeError"),
     "module": Subject("nodejs20.x", "app.handler", lambda: {"app.mjs": MODULE}, "RangeError"),
     "java": Subject("java17", "example.Matrix", _java, "java.lang.IllegalStateException"),
+    "ruby": Subject("provided.al2023", "app.handler", _ruby, "Function<IndexError>"),
     "go": Subject("provided.al2023", "unused", _program("go"), "errorString"),
     "rust": Subject("provided.al2023", "unused", _program("rust"), ""),
     "shell": Subject("provided.al2", "unused", lambda: {"bootstrap": SHELL}, "Shell.Error"),

@@ -14,6 +14,7 @@ _PYENV = re.compile(r"3\.(\d+)\.(\d+)")
 _NODE_HEADER = "include/node/node_version.h"
 _NODE_NUMBER = re.compile(r"#define NODE_(MAJOR|MINOR|PATCH)_VERSION (\d+)")
 _NODE_SAYS = re.compile(r"v(\d+)\.(\d+)\.(\d+)")
+_RUBY_SAYS = re.compile(r"ruby (\d+\.\d+)(\.\d+)")
 _JAVA_RELEASE = re.compile(r'^JAVA_VERSION="(?:1\.)?(\d+)([^"]*)"', re.MULTILINE)
 _ASK_SECONDS = 5
 
@@ -124,14 +125,37 @@ def _node_version(prefix: Path, program: Path) -> str:
     numbers = dict(_NODE_NUMBER.findall(header))
     if len(numbers) == 3:
         return f"{numbers['MAJOR']}.{numbers['MINOR']}.{numbers['PATCH']}"
+    answer = _NODE_SAYS.match(_ask(program))
+    return answer[0][1:] if answer else ""
+
+
+def _ask(program: Path) -> str:
+    """What a program says of its version; "" if it does not."""
     try:
-        said = subprocess.run(
+        return subprocess.run(
             [program, "--version"], capture_output=True, text=True, timeout=_ASK_SECONDS
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    answer = _NODE_SAYS.match(said)
-    return answer[0][1:] if answer else ""
+
+
+# -- Ruby: asked which it is ------------------------------------------------------------------
+
+
+def rubies() -> dict[str, Found]:
+    """Ruby by "major.minor", the system's own first."""
+    folders = [Path("/usr/bin"), Path("/usr/local/bin")]
+    for root in (Path("/opt"), Path("/opt/rubies"), *_home(".rbenv/versions"), *_home(".rubies")):
+        folders += [child / "bin" for child in _children(root)]
+    found: dict[str, Found] = {}
+    for folder in dict.fromkeys([*folders, *_on_path()]):
+        program = folder / "ruby"
+        if not os.access(program, os.X_OK) or folder.name != "bin":
+            continue
+        answer = _RUBY_SAYS.match(_ask(program))
+        if answer:
+            found.setdefault(answer[1], Found(folder.parent, answer[1] + answer[2]))
+    return found
 
 
 # -- Java: each has a file that says what it is -----------------------------------------------

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import lambent
 from lambent.functions.types import Configuration
-from lambent.runtime import hosts, java, variables
-from lambent.runtime.hosts import Found, nodes, pythons, virtual_machines
+from lambent.runtime import hosts, java, ruby, variables
+from lambent.runtime.hosts import Found, nodes, pythons, rubies, virtual_machines
+from lambent.runtime.ruby import RUBIES
 from lambent.sandbox.base import Language, Program
 
 BOOTSTRAPS = Path(lambent.__file__).parent / "bootstraps"
@@ -30,7 +31,7 @@ JAVAS = {
     "java17.al2023": 17,
 }
 # What AWS has and this version does not, whatever the host has.
-NOT_OFFERED = ("ruby3.2", "ruby3.3", "ruby3.4", "ruby4.0", "dotnet8", "dotnet10")
+NOT_OFFERED = ("dotnet8", "dotnet10")
 PROVIDED = ("provided.al2023", "provided.al2")
 _Commands = tuple[tuple[str, ...], ...]
 _PROVIDED_COMMANDS: _Commands = (
@@ -62,6 +63,9 @@ class Languages:
         for major, found in nodes().items():
             if f"nodejs{major}.x" in NODES:
                 self._add(f"nodejs{major}.x", found, BOOTSTRAPS / "node")
+        for release, found in rubies().items():
+            if f"ruby{release}" in RUBIES:
+                self._add(f"ruby{release}", found, BOOTSTRAPS / "ruby")
         machines = virtual_machines()
         able = any(hosts.compiles(each.prefix) for each in machines.values())
         built = java.built(machines, state) if state is not None else None
@@ -94,7 +98,7 @@ class Languages:
     def missing(self) -> list[Missing]:
         """The runtimes it lacks."""
         found = []
-        for name in (*PYTHONS, *NODES, *JAVAS):
+        for name in (*PYTHONS, *NODES, *RUBIES, *JAVAS):
             if name not in self._found:
                 found.append(Missing(name, self._why.get(name) or _remedy(name)))
         own = "not offered yet; bring a bootstrap with your code and use provided.al2023"
@@ -107,6 +111,8 @@ def _remedy(name: str) -> str:
         return f"install CPython {release} (pyenv install {release}, or your system's package)"
     if name.startswith("nodejs"):
         return f"install Node.js {name[6:-2]} (nvm install {name[6:-2]}, or your system's package)"
+    if name.startswith("ruby"):
+        return f"install Ruby {name[4:]} (rbenv install {name[4:]}, or your system's package)"
     return f"install a JDK {JAVAS[name]} below /usr/lib/jvm (openjdk-{JAVAS[name]}-jdk-headless)"
 
 
@@ -121,6 +127,8 @@ def program(language: Language, configuration: Configuration) -> Program | None:
         if not variables.needs_fresh_start("python", given):
             return None
         commands = ((f"/var/lang/bin/{language.interpreter}", "-s", "/var/runtime/bootstrap.py"),)
+    elif name in RUBIES:
+        commands = (ruby.command(language.prefix),)
     elif name in JAVAS:
         commands = (java.command(JAVAS[name], configuration.memory_size),)
     else:
@@ -131,7 +139,9 @@ def program(language: Language, configuration: Configuration) -> Program | None:
         return Program(tuple((wrapper, *command) for command in commands))
     if name in PROVIDED or language.interpreter:
         return Program(commands)
-    family = "java" if name in JAVAS else "node"
+    family = variables.family(name)
+    if family == "ruby":
+        return Program(commands, connected=True)
     return Program(
         commands,
         connected=family == "node",

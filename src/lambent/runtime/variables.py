@@ -82,14 +82,18 @@ def defaults(family: str, runtime: str) -> dict[str, str]:
             f"/opt/nodejs/node{major}/node_modules:/opt/nodejs/node_modules:"
             "/var/runtime/node_modules:/var/runtime:/var/task"
         )
+    elif family == "ruby":
+        release = f"{runtime.removeprefix('ruby')}.0"
+        variables["GEM_PATH"] = f"/var/task/vendor/bundle/ruby/{release}:/opt/ruby/gems/{release}"
+        variables["RUBYLIB"] = "/var/task:/var/runtime/lib:/opt/ruby/lib"
     return variables
 
 
 def family(runtime: str) -> str:
-    """The kind of language: "python", "node", "java" or "provided"."""
-    for prefix, name in (("python", "python"), ("nodejs", "node"), ("java", "java")):
+    """The kind of language: "python", "node", "ruby", "java" or "provided"."""
+    for prefix in ("python", "node", "ruby", "java"):
         if runtime.startswith(prefix):
-            return name
+            return prefix
     return "provided"
 
 
