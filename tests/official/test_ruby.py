@@ -23,7 +23,8 @@ module Shop
     def self.process(event:, context:)
       case event['do']
       when 'text' then StringIO.new('{"raw":  1}')
-      when 'environment' then [ENV['GEM_PATH'], ENV['AWS_EXECUTION_ENV'], ENV['_X_AMZN_TRACE_ID'][0, 7]]
+      when 'environment'
+        [ENV['GEM_PATH'], ENV['AWS_EXECUTION_ENV'], ENV['_X_AMZN_TRACE_ID'][0, 7]]
       when 'client' then context.client_context
       when 'missing' then raise NotImplementedError, 'not yet'
       when 'deep' then process(event: event, context: context)
@@ -89,7 +90,7 @@ def test_a_handler_of_a_class_runs_as_on_aws(home: Path, servers: Callable[..., 
     failed = functions.invoke(name, {"do": "missing"})
     assert failed.payload["errorType"] == "Function<NotImplementedError>"
     assert failed.payload["errorMessage"] == "not yet"
-    assert failed.payload["stackTrace"] == ["/var/task/app.rb:10:in `process'"]
+    assert failed.payload["stackTrace"] == ["/var/task/app.rb:11:in `process'"]
     deep = functions.invoke(name, {"do": "deep"})
     assert deep.payload["errorType"] == "Function<SystemStackError>"
 

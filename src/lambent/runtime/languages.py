@@ -63,9 +63,9 @@ class Languages:
         for major, found in nodes().items():
             if f"nodejs{major}.x" in NODES:
                 self._add(f"nodejs{major}.x", found, BOOTSTRAPS / "node")
-        for release, found in rubies().items():
-            if f"ruby{release}" in RUBIES:
-                self._add(f"ruby{release}", found, BOOTSTRAPS / "ruby")
+        for ruby_release, found in rubies().items():
+            if f"ruby{ruby_release}" in RUBIES:
+                self._add(f"ruby{ruby_release}", found, BOOTSTRAPS / "ruby")
         machines = virtual_machines()
         able = any(hosts.compiles(each.prefix) for each in machines.values())
         built = java.built(machines, state) if state is not None else None
