@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from lambent import ids
 from lambent.api import operations
 from lambent.api.account import Account
 from lambent.api.aliases import Aliases
@@ -54,16 +55,16 @@ from lambent.iam.authenticate import Authenticator
 from lambent.iam.credentials import AccessKey, CredentialStore
 from lambent.iam.sessions import RoleSessions
 from lambent.invoke import Invoker, LocalExecutor
+from lambent.measures import Measures
 from lambent.neighbours.s3 import S3Source
 from lambent.observe.logs import LogStore
 from lambent.observe.metrics import Metrics
+from lambent.observe.traces import Traces
 from lambent.observe.usage import Prices, Usage
 from lambent.pool.concurrency import Concurrency
-from lambent.pool.environment import Measure
 from lambent.pool.factory import EnvironmentFactory
 from lambent.pool.pool import Pool, PoolLimits
 from lambent.router.direct import DirectRouter
-from lambent.runtime import lines
 from lambent.runtime.languages import Languages
 from lambent.sandbox import cgroups
 from lambent.sandbox.addresses import networks
@@ -100,6 +101,9 @@ class App:
         """
         settings = self.settings
         self._private = _private_networks(settings)
+        self.traces = None
+        if settings.otlp_endpoint:
+            self.traces = Traces(settings.otlp_endpoint, self.clock, ids.span_id)
         data = settings.data_path
         self._claim(data)
         _raise_descriptor_limit()
@@ -118,6 +122,7 @@ class App:
         prices = Prices(settings.price_request, settings.price_gb_second)
         self.usage = Usage(data / "usage", self.clock, prices)
         self.metrics = Metrics(data / "metrics", self.clock)
+        self.measures = Measures(self.metrics, self.usage, self.traces)
         self.logs = LogStore(data / "logs", settings.log_group_bytes)
         self.languages = Languages(data / "runtimes")
         self.catalog = Catalog(self.store)
@@ -135,7 +140,7 @@ class App:
             settings.response_bytes,
             settings.log_rate_bytes,
             settings.poll_microseconds / 1e6,
-            self._measured,
+            self.measures.measured,
             self._credentials,
             self._door,
         )
@@ -157,7 +162,9 @@ class App:
         router = DirectRouter()
         router.announce(LocalExecutor(self.pool))
         concurrency = self.concurrency = Concurrency(settings.account_concurrency)
-        self.invoker = Invoker(self.catalog, concurrency, router, self.clock, self._throttled)
+        self.invoker = Invoker(
+            self.catalog, concurrency, router, self.clock, self.measures.throttled
+        )
         self.edge = Edge(
             Authenticator(
                 keys,
@@ -211,6 +218,8 @@ class App:
         await self.logs.flush()
         await self.usage.flush()
         await self.metrics.flush(everything=True)
+        if self.traces is not None:
+            await self.traces.flush()
         for catalog in (self.catalog, self.layers, self.mappings, self.signing):
             catalog.close()
         await self.store.close()
@@ -364,35 +373,6 @@ class App:
             return self.endpoint, None
         return f"http://127.0.0.1:{ENDPOINT_PORT}", self.edge
 
-    def _measured(self, version: FunctionVersion, measure: Measure) -> None:
-        """An invocation is over."""
-        resource = measure.invoked_arn.split(":", 6)[6]
-        failed = measure.status != "success"
-        self.metrics.invocation(
-            version.account,
-            version.region,
-            version.name,
-            resource,
-            measure.duration * 1000,
-            failed,
-        )
-        self.usage.count(
-            (version.account, version.region, version.name),
-            version.version,
-            failed,
-            measure.duration,
-            measure.init,
-            lines.billed_milliseconds(measure.duration, measure.init) / 1000,
-            version.configuration.memory_size,
-        )
-
-    def _throttled(self, name: tuple[str, str, str], version: str) -> None:
-        """An invocation was refused for concurrency."""
-        account, region, function = name
-        self.usage.throttled(name, version)
-        for dimensions in ((), (("FunctionName", function),)):
-            self.metrics.add((account, region, "Throttles", dimensions), 1.0)
-
     def _sign(self, endpoint: str, region: str, path: str) -> str:
         host = endpoint.partition("://")[2]
         signed = sigv4.presign(
@@ -408,22 +388,16 @@ class App:
         )
         return endpoint + signed
 
-    def _sample(self) -> None:
-        """How much runs now, by account and region."""
-        running: dict[tuple[str, str], int] = {}
-        for account, region, _, count in self.concurrency.running():
-            running[account, region] = running.get((account, region), 0) + count
-        for (account, region), count in running.items():
-            self.metrics.add((account, region, "ConcurrentExecutions", ()), float(count))
-
     async def _reap(self) -> None:
         turns = 0
         while True:
             await asyncio.sleep(_REAP_SECONDS)
             self.pool.reap()
             turns += 1
-            self._sample()
+            self.measures.sample(self.concurrency, self.pool, self.catalog.reserved)
             await self.metrics.flush()
+            if self.traces is not None:
+                await self.traces.flush()
             if turns % _EXPIRE_TURNS == 0:
                 await self.logs.expire(self.clock.time())
 

@@ -120,6 +120,11 @@ class Settings:
     log_rate_bytes: int = _setting(
         8 * 1024 * 1024, "Bytes a second one environment may write to its log; then it waits."
     )
+    otlp_endpoint: str = _setting(
+        "",
+        "URL of an OpenTelemetry collector (OTLP over HTTP) that traces of sampled invocations are "
+        "sent to, as http://127.0.0.1:4318; none by default.",
+    )
     price_request: float = _setting(
         0.0000002, "Price of a request in US dollars, for lambent cost (AWS, us-east-1, x86)."
     )

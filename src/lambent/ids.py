@@ -42,6 +42,11 @@ def trace_id(now: float, sampled: bool) -> str:
     return f"Root=1-{int(now):08x}-{text[:24]};Parent={text[24:]};Sampled={int(sampled)}"
 
 
+def span_id() -> str:
+    """The identifier of a span within a trace."""
+    return _digits(16)
+
+
 def access_key_id() -> str:
     """A long-term access key id as AWS forms them."""
     return "AKIA" + "".join(secrets.choice(_KEY_ALPHABET) for _ in range(16))

@@ -36,6 +36,7 @@ class LocalExecutor:
             tail = failed.tail if invocation.log_tail else b""
             return Outcome(failed.result.payload, version.version, "Unhandled", tail)
         environment = lease.environment
+        environment.provisioned = self._pool.within_provision(version)
         try:
             result, tail = await environment.run(invocation, lease.first, lease.spent)
         finally:

@@ -6,13 +6,17 @@ import base64
 import json
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
 import pytest
 
-from tests.conftest import Functions
+from tests.conftest import Functions, Server
 
 
 def cli(functions: Functions, *words: str) -> str:
@@ -56,7 +60,8 @@ def test_runtimes_says_what_the_host_has_and_how_to_get_the_rest(functions: Func
     assert rows["provided.al2023"]["state"] == "ok"
     missing = [each for each in rows.values() if each["state"] == "missing"]
     assert missing and all(each["remedy"] for each in missing)
-    assert "provided.al2023" in rows["ruby3.4"]["remedy"]
+    assert "provided.al2023" in rows["dotnet8"]["remedy"]
+    assert "rbenv install 4.0" in rows["ruby4.0"]["remedy"]
     assert "nodejs20.x" in cli(functions, "runtimes")
 
 
@@ -107,3 +112,44 @@ def test_cloudwatchs_older_protocol_is_spoken_too(functions: Functions) -> None:
     body = json.dumps({"Dimensions": [{"Name": "FunctionName", "Value": name}]}).encode()
     answer = client.request("POST", "/", body, headers, service="monitoring").json()
     assert {each["Namespace"] for each in answer["Metrics"]} == {"AWS/Lambda"}
+
+
+def test_sampled_invocations_are_traced_to_a_collector(servers: Callable[..., Server]) -> None:
+    taken: list[Any] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            taken.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Collector) as collector:
+        thread = threading.Thread(target=collector.serve_forever)
+        thread.start()
+        server = servers("--otlp-endpoint", f"http://127.0.0.1:{collector.server_port}")
+        functions = Functions(server, "traced")
+        source = "import os\ndef handler(e, c): return os.environ['_X_AMZN_TRACE_ID']\n"
+        functions.invoke(functions.create(source))
+        active = functions.create(source, TracingConfig={"Mode": "Active"})
+        header = functions.invoke(active).payload
+        assert server.stop() == 0
+        collector.shutdown()
+        thread.join()
+    spans = [span for each in taken for span in each["resourceSpans"][0]["scopeSpans"][0]["spans"]]
+    assert sorted(each["name"] for each in spans) == sorted(["Init", active])
+    assert {each["traceId"] for each in spans} == {header[7:15] + header[16:40]}
+
+
+def test_provisioned_concurrency_has_metrics_of_its_own(functions: Functions) -> None:
+    name = functions.create("def handler(e, c): return 1", Publish=True)
+    functions.client.put_provisioned_concurrency_config(
+        FunctionName=name, Qualifier="1", ProvisionedConcurrentExecutions=1
+    )
+    functions.invoke(name, Qualifier="1")
+    cloudwatch = functions.server.client("cloudwatch")
+    listed = cloudwatch.list_metrics(MetricName="ProvisionedConcurrencyInvocations")["Metrics"]
+    found = [[each["Value"] for each in metric["Dimensions"]] for metric in listed]
+    assert [name] in found and [name, f"{name}:1"] in found

@@ -35,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
         "runtime.languages",
         "runtime.variables",
     },
+    "measures": {"functions.types", "observe", "pool", "runtime.lines"},
     "invoke": {"functions", "router.base", "pool"},
     "pool": {"runtime", "sandbox.base", "functions.types", "http"},
     "runtime": {"http", "functions.types", "sandbox.base"},

@@ -81,12 +81,18 @@ class InitFailed(Exception):
 
 @dataclass(slots=True)
 class Measure:
-    """What one invocation took, in seconds; init is None where there was none."""
+    """What one invocation took, in seconds; init is None where there was none.
+
+    provisioned: whether its environment was; None for a version without provisioned concurrency.
+    """
 
     status: str
     duration: float
     init: float | None
     invoked_arn: str
+    request_id: str
+    trace_id: str
+    provisioned: bool | None
 
 
 def _error_payload(kind: str, message: str) -> bytes:
@@ -116,6 +122,8 @@ class ExecutionEnvironment:
         self.state = State.STARTING
         self.init_duration: float | None = None
         self.idle_since = 0.0
+        # See Measure; the pool's to set.
+        self.provisioned: bool | None = None
         self.born = clock.monotonic()
         self._clock = clock
         self._log_rate = log_rate
@@ -161,6 +169,7 @@ class ExecutionEnvironment:
         self._open_log: tuple[str, Result, float, float | None] | None = None
         self._request_id = ""
         self._invoked_arn = version.function_arn
+        self._trace_id = ""
         # The invocation whose START line is written already.
         self._begun = ""
         # Why it is BROKEN, as extensions are told: "timeout" or "failure".
@@ -298,6 +307,7 @@ class ExecutionEnvironment:
         self._turn = turn
         self._request_id = request_id = invocation.request_id
         self._invoked_arn = invocation.invoked_arn
+        self._trace_id = invocation.trace_id
         began = self._clock.monotonic()
         left = max(0.0, self.version.configuration.timeout - spent)
         self._deadline = began + left
@@ -418,9 +428,13 @@ class ExecutionEnvironment:
             len(result.payload), last,
         )  # fmt: skip
         if self._measured is not None:
-            arn = self._invoked_arn
-            measure = Measure(result.status, duration, init_duration, arn)
-            self._measured(self.version, measure)
+            self._measured(
+                self.version,
+                Measure(
+                    result.status, duration, init_duration, self._invoked_arn, request_id,
+                    self._trace_id, self.provisioned,
+                ),
+            )  # fmt: skip
 
     # -- between invocations --------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,6 +81,11 @@ class _Line:
     def ready(self) -> int:
         """Environments that have been started."""
         return self.total - self.in_progress
+
+    @property
+    def busy(self) -> int:
+        """Environments in use."""
+        return self.ready - len(self.idle)
 
     @property
     def wants(self) -> bool:
@@ -276,6 +281,18 @@ class Pool:
         """How many environments of a version are started, and how many of those are idle."""
         line = self._lines.get(version.identity)
         return (line.ready, len(line.idle)) if line is not None else (0, 0)
+
+    def within_provision(self, version: FunctionVersion) -> bool | None:
+        """Whether those in use are no more than are provisioned; None where none are."""
+        line = self._lines.get(version.identity)
+        if line is None or not line.provisioned:
+            return None
+        return line.busy <= line.provisioned
+
+    def occupied(self) -> Iterator[tuple[FunctionVersion, int, int]]:
+        """Each version, how many of its environments are in use, how many are provisioned."""
+        for line in self._lines.values():
+            yield line.version, line.busy, line.provisioned
 
     # -- starting -------------------------------------------------------------------------
 

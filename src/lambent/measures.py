@@ -1,0 +1,113 @@
+"""Who is told what of an invocation that is over, or was refused: metrics, usage, traces.
+
+Names and dimensions of metrics are CloudWatch's.  Source: AWS Lambda Developer Guide, "Types of
+metrics for Lambda functions".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from lambent.functions.types import FunctionVersion
+from lambent.observe.metrics import Metrics
+from lambent.observe.traces import Traces
+from lambent.observe.usage import Usage
+from lambent.pool.concurrency import Concurrency
+from lambent.pool.environment import Measure
+from lambent.pool.pool import Pool
+from lambent.runtime import lines
+
+_Dimensions = tuple[tuple[str, str], ...]
+
+
+class Measures:
+    """Takes measure of a server's invocations."""
+
+    def __init__(self, metrics: Metrics, usage: Usage, traces: Traces | None) -> None:
+        self._metrics = metrics
+        self._usage = usage
+        self._traces = traces
+
+    def measured(self, version: FunctionVersion, measure: Measure) -> None:
+        """An invocation is over."""
+        resource = measure.invoked_arn.split(":", 6)[6]
+        failed = measure.status != "success"
+        self._metrics.invocation(
+            version.account,
+            version.region,
+            version.name,
+            resource,
+            measure.duration * 1000,
+            failed,
+        )
+        self._usage.count(
+            (version.account, version.region, version.name),
+            version.version,
+            failed,
+            measure.duration,
+            measure.init,
+            lines.billed_milliseconds(measure.duration, measure.init) / 1000,
+            version.configuration.memory_size,
+        )
+        if measure.provisioned is not None:
+            kind = "Invocations" if measure.provisioned else "SpilloverInvocations"
+            self._add(version, f"ProvisionedConcurrency{kind}", 1.0)
+        if self._traces is not None:
+            self._traces.invocation(
+                version.name,
+                measure.invoked_arn,
+                measure.request_id,
+                measure.trace_id,
+                measure.status,
+                measure.duration,
+                measure.init,
+            )
+
+    def throttled(self, name: tuple[str, str, str], version: str) -> None:
+        """An invocation was refused for concurrency."""
+        account, region, function = name
+        self._usage.throttled(name, version)
+        for dimensions in ((), (("FunctionName", function),)):
+            self._metrics.add((account, region, "Throttles", dimensions), 1.0)
+
+    def sample(
+        self, concurrency: Concurrency, pool: Pool, reserved: Callable[[str, str], int]
+    ) -> None:
+        """What runs now; reserved: what an account's functions have reserved in a region."""
+        everything: dict[tuple[str, str], int] = {}
+        unreserved: dict[tuple[str, str], int] = {}
+        for account, region, function, count in concurrency.running():
+            place = (account, region)
+            everything[place] = everything.get(place, 0) + count
+            unreserved[place] = unreserved.get(place, 0) + (0 if function else count)
+        for place, count in everything.items():
+            free = unreserved[place]
+            for name, value in (
+                ("ConcurrentExecutions", count),
+                ("UnreservedConcurrentExecutions", free),
+                ("ClaimedAccountConcurrency", free + reserved(*place)),
+            ):
+                self._metrics.add((*place, name, ()), float(value))
+        functions: dict[tuple[str, str, str], int] = {}
+        for version, busy, provisioned in pool.occupied():
+            key = (version.account, version.region, version.name)
+            functions[key] = functions.get(key, 0) + busy
+            if provisioned:
+                used = min(busy, provisioned)
+                self._add(version, "ProvisionedConcurrentExecutions", float(used))
+                self._add(version, "ProvisionedConcurrencyUtilization", used / provisioned)
+        for (account, region, function), count in functions.items():
+            if count:
+                series = (("FunctionName", function),)
+                self._metrics.add((account, region, "ConcurrentExecutions", series), float(count))
+
+    def _add(self, version: FunctionVersion, metric: str, value: float) -> None:
+        for dimensions in _dimensions(version):
+            self._metrics.add((version.account, version.region, metric, dimensions), value)
+
+
+def _dimensions(version: FunctionVersion) -> Iterator[_Dimensions]:
+    """Those of a function's metric: the function, and the version."""
+    function = ("FunctionName", version.name)
+    yield (function,)
+    yield (function, ("Resource", f"{version.name}:{version.version}"))
