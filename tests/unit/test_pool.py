@@ -65,12 +65,16 @@ class World:
     def __init__(self, environments: int = 10, fail: int = 0) -> None:
         self.clock = ManualClock()
         self.started: list[str] = []
+        self.allowed: list[tuple[str, float]] = []
         self.fail = fail
         limits = PoolLimits(environments, 2, 1.0, 60.0, 10.0, 3600.0)
         self.pool = Pool(self.start, self.clock, limits)
 
-    async def start(self, made: FunctionVersion, *_: Any) -> ExecutionEnvironment:
+    async def start(
+        self, made: FunctionVersion, request_id: str, phase: str, limit: float, kind: str
+    ) -> ExecutionEnvironment:
         self.started.append(made.name)
+        self.allowed.append((kind, limit))
         await asyncio.sleep(0)
         if self.fail:
             self.fail -= 1
@@ -207,6 +211,29 @@ def test_provisioned_environments_are_started_ahead_and_kept() -> None:
         world.clock.advance(1000)
         world.pool.reap()
         assert world.pool.provisioned(version("f")) == (1, 1)
+        await world.pool.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("timeout", "allowed"), [(3, 130.0), (129, 130.0), (900, 900.0)])
+def test_a_provisioned_environment_may_initialise_for_130_seconds_or_its_timeout(
+    timeout: int, allowed: float
+) -> None:
+    async def scenario() -> None:
+        world = World()
+        code = Configuration("python3.11", "a.b", "r", "digest", "sha", 1, 1, timeout=timeout)
+        made = FunctionVersion("0", "r", "f", "1", code, "revision", 0.0)
+        world.pool.provision(made, 1)
+        await settled(world)
+        one, other = [await world.pool.acquire(made, number) for number in "12"]
+        assert world.allowed == [("provisioned-concurrency", allowed), ("on-demand", 10.0)]
+        # Both are in use and one is provisioned.
+        assert world.pool.within_provision(made) is False
+        world.pool.release(other.environment)
+        assert world.pool.within_provision(made) is True
+        assert list(world.pool.occupied()) == [(made, 1, 1)]
+        world.pool.release(one.environment)
         await world.pool.close()
 
     asyncio.run(scenario())
