@@ -22,8 +22,8 @@ from urllib.parse import urlsplit
 
 from lambent.aws import sigv4
 from lambent.functions.catalog import PREFIX
-from lambent.functions.repository import Repository
 from lambent.functions.types import Configuration, Function, FunctionVersion
+from lambent.store.repository import Repository
 from lambent.store.sqlite import SqliteStore
 from tests.conftest import ROLE, RUNTIME, Server, start_server
 

@@ -25,6 +25,8 @@ from lambent.api.context import Handler
 from lambent.api.event_invoke import EventInvokeConfigs
 from lambent.api.event_sources import EventSourceMappings
 from lambent.api.functions import Functions
+from lambent.api.iam_holders import Holders
+from lambent.api.iam_policies import ManagedPolicies
 from lambent.api.invocations import Invocations
 from lambent.api.layers import Layers
 from lambent.api.live_tail import LiveTail
@@ -32,7 +34,8 @@ from lambent.api.logs import Logs
 from lambent.api.policies import Policies
 from lambent.api.provisioned import ProvisionedConcurrencyConfigs, provision
 from lambent.api.runtime_management import RecursionConfigs, RuntimeManagementConfigs
-from lambent.api.service import JsonService, RestService, RpcService, Service
+from lambent.api.service import JsonService, QueryService, RestService, RpcService, Service
+from lambent.api.sts import SecurityTokens
 from lambent.api.tags import Tags
 from lambent.api.urls import FunctionUrls
 from lambent.api.versions import Versions
@@ -53,6 +56,7 @@ from lambent.gateway.reports import Reports
 from lambent.http import Application, HttpServer
 from lambent.iam.authenticate import Authenticator
 from lambent.iam.credentials import AccessKey, CredentialStore
+from lambent.iam.directory import Directory
 from lambent.iam.sessions import RoleSessions
 from lambent.invoke import Invoker, LocalExecutor
 from lambent.measures import Measures
@@ -114,6 +118,8 @@ class App:
         await self.store.open()
         self.blobs = FileBlobs(data / "blobs")
         await self.blobs.open()
+        self.directory = Directory(self.store)
+        await self.directory.open()
         self.layers = LayerCatalog(self.store)
         self.mappings = EventSourceCatalog(self.store)
         self.signing = CodeSigningCatalog(self.store)
@@ -220,7 +226,7 @@ class App:
         await self.metrics.flush(everything=True)
         if self.traces is not None:
             await self.traces.flush()
-        for catalog in (self.catalog, self.layers, self.mappings, self.signing):
+        for catalog in (self.catalog, self.layers, self.mappings, self.signing, self.directory):
             catalog.close()
         await self.store.close()
         os.close(self._lock)
@@ -308,8 +314,16 @@ class App:
         tail = LiveTail(self.logs, self.clock)
         logs_model = model.load("logs")
         metrics_model = model.load("cloudwatch")
+        iam_model, sts_model = model.load("iam"), model.load("sts")
+        policies = ManagedPolicies(self.directory, self.clock)
+        holders = Holders(self.directory, self.clock)
         return {
             "lambda": RestService(model.load("lambda"), self._lambda_handlers()),
+            "iam": QueryService(
+                iam_model,
+                {**operations.handlers_of(iam_model, policies), **holders.handlers()},
+            ),
+            "sts": QueryService(sts_model, operations.handlers_of(sts_model, SecurityTokens())),
             "monitoring": RpcService(
                 metrics_model, operations.handlers_of(metrics_model, CloudWatch(self.metrics))
             ),

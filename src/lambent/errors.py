@@ -17,6 +17,9 @@
         ├── ProvisionedConcurrencyConfigNotFound  404
         ├── AccessDenied               403
         ├── UnknownOperation           404
+        ├── IAM's and STS's: NoSuchEntity 404; EntityAlreadyExists, DeleteConflict, QuotaExceeded
+        │   409; MalformedPolicyDocument, InvalidInput, UnmodifiableEntity, InvalidAction,
+        │   MalformedInput, ValidationError 400
         └── ServiceFailure             500  (AWS: ServiceException)
 
 Codes, statuses and texts are AWS's; ``OperationNotOffered`` is the one of our own, a modelled
@@ -178,3 +181,60 @@ class UnknownOperation(ServiceError):
     code = "UnknownOperationException"
     status = 404
     default = "Unable to determine service/operation name to be authorized"
+
+
+# -- IAM and STS, whose codes have no "Exception" at their end ---------------------------------
+
+
+class NoSuchEntity(ServiceError):
+    code = "NoSuchEntity"
+    status = 404
+
+
+class EntityAlreadyExists(ServiceError):
+    code = "EntityAlreadyExists"
+    status = 409
+
+
+class DeleteConflict(ServiceError):
+    code = "DeleteConflict"
+    status = 409
+
+
+class QuotaExceeded(ServiceError):
+    """IAM: a quota is used up."""
+
+    code = "LimitExceeded"
+    status = 409
+
+
+class MalformedPolicyDocument(ServiceError):
+    code = "MalformedPolicyDocument"
+    status = 400
+
+
+class InvalidInput(ServiceError):
+    code = "InvalidInput"
+    status = 400
+
+
+class UnmodifiableEntity(ServiceError):
+    code = "UnmodifiableEntity"
+    status = 400
+
+
+class InvalidAction(ServiceError):
+    code = "InvalidAction"
+    status = 400
+
+
+class MalformedInput(ServiceError):
+    code = "MalformedInput"
+    status = 400
+
+
+class ValidationError(ServiceError):
+    """What other services call a ValidationException."""
+
+    code = "ValidationError"
+    status = 400

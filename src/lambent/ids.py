@@ -57,6 +57,11 @@ def secret_access_key() -> str:
     return "".join(secrets.choice(_SECRET_ALPHABET) for _ in range(40))
 
 
+def entity_id(prefix: str) -> str:
+    """The unique identifier of something in IAM: a prefix such as AROA and 17 characters."""
+    return prefix + "".join(secrets.choice(_KEY_ALPHABET) for _ in range(17))
+
+
 def chance() -> float:
     """A number from 0 to 1, 1 excluded, for weighing one way against another."""
     return random.random()

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from lambent.functions.repository import Missing, Repository, Taken
 from lambent.store.base import Store
 from lambent.store.memory import MemoryStore
+from lambent.store.repository import Missing, Repository, Taken
 from lambent.store.sqlite import SqliteStore
 
 

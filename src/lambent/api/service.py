@@ -6,18 +6,23 @@ import logging
 import re
 from typing import Protocol
 
+from lambent import ids
 from lambent.api.context import Context, Handler
 from lambent.aws import parse, serialize, validate
+from lambent.aws import query as aws_query
 from lambent.aws.model import Operation, ServiceModel
 from lambent.aws.router import Router
 from lambent.aws.serialize import WireResponse
 from lambent.errors import (
+    InvalidAction,
     InvalidRequestContent,
+    MalformedInput,
     OperationNotOffered,
     SerializationFailed,
     ServiceError,
     ServiceFailure,
     UnknownOperation,
+    ValidationError,
     ValidationFailed,
 )
 
@@ -25,6 +30,14 @@ _log = logging.getLogger(__name__)
 
 
 _RPC = re.compile(r"/service/(\w+)/operation/(\w+)")
+
+
+# What services of the query protocol call it; others lose their "Exception".
+_QUERY_CODES = {
+    "InvalidSignatureException": "SignatureDoesNotMatch",
+    "UnrecognizedClientException": "InvalidClientTokenId",
+    "ServiceException": "ServiceFailure",
+}
 
 
 class Service(Protocol):
@@ -133,6 +146,45 @@ class JsonService:
         return serialize.serialize_json_error(
             error.code, error.status, error.message, self._model.json_version
         )
+
+
+class QueryService:
+    """A query-protocol service: IAM, STS."""
+
+    def __init__(self, model: ServiceModel, handlers: dict[str, Handler]) -> None:
+        self._model = model
+        self._handlers = handlers
+
+    async def call(
+        self, context: Context, method: str, path: str, query: dict[str, list[str]], body: bytes
+    ) -> WireResponse:
+        try:
+            try:
+                form = aws_query.parse_form(body) if body else {k: v[-1] for k, v in query.items()}
+                name = form.get("Action", "")
+                operation = self._model.operations.get(name)
+                if operation is None:
+                    raise InvalidAction(f"Could not find operation {name[:100]}")
+                parameters = aws_query.parameters(operation, form)
+            except parse.SerializationError as error:
+                raise MalformedInput(str(error)) from None
+            try:
+                result = await _handler(operation, self._handlers, parameters)(context, parameters)
+            except ValidationFailed as error:
+                # The same words under the code that these services have for it.
+                raise ValidationError(error.message) from None
+            namespace = self._model.xml_namespace
+            return aws_query.serialize(operation, result, namespace, ids.uuid())
+        except ServiceError as error:
+            return self.refuse(error)
+        except Exception:
+            _log.exception("a request failed")
+            return self.refuse(ServiceFailure())
+
+    def refuse(self, error: ServiceError) -> WireResponse:
+        code = _QUERY_CODES.get(error.code) or error.code.removesuffix("Exception")
+        namespace = self._model.xml_namespace
+        return aws_query.serialize_error(code, error.status, error.message, namespace, ids.uuid())
 
 
 class RpcService(JsonService):

@@ -92,7 +92,7 @@ class Operation:
 
 @dataclass(slots=True)
 class ServiceModel:
-    """One service: protocol ("rest-json" or "json"), operations by name, shapes by name."""
+    """One service: protocol (rest-json, json, query), operations by name, shapes by name."""
 
     source: str
     protocol: str
@@ -100,6 +100,7 @@ class ServiceModel:
     signing_name: str
     target_prefix: str
     json_version: str
+    xml_namespace: str
     operations: dict[str, Operation]
     shapes: dict[str, Shape]
 
@@ -185,6 +186,7 @@ def load(service: str) -> ServiceModel:
         signing_name=metadata.get("signingName", metadata["endpointPrefix"]),
         target_prefix=metadata.get("targetPrefix", ""),
         json_version=metadata.get("jsonVersion", "1.1"),
+        xml_namespace=metadata.get("xmlNamespace", ""),
         operations={
             name: _operation(name, each, shapes) for name, each in raw["operations"].items()
         },

@@ -47,11 +47,11 @@ def parse_rest(
     takes = operation.takes
     parameters: dict[str, Any] = {}
     for name, wire_name, shape in takes.uri:
-        parameters[name] = _text(shape, labels[wire_name], "querystring")
+        parameters[name] = text_value(shape, labels[wire_name], "querystring")
     for name, wire_name, shape in takes.headers:
         value = headers.get(wire_name)
         if value is not None:
-            parameters[name] = _text(shape, value, "header")
+            parameters[name] = text_value(shape, value, "header")
     if query:
         for name, wire_name, shape in takes.query:
             if wire_name in query:
@@ -104,11 +104,11 @@ def _load(body: bytes) -> Any:
 def _query_value(shape: Shape, values: list[str]) -> Any:
     if shape.kind == "list":
         assert shape.member is not None
-        return [_text(shape.member, value, "querystring") for value in values]
-    return _text(shape, values[0], "querystring")
+        return [text_value(shape.member, value, "querystring") for value in values]
+    return text_value(shape, values[0], "querystring")
 
 
-def _text(shape: Shape, text: str, location: str) -> Any:
+def text_value(shape: Shape, text: str, location: str) -> Any:
     """A value that travels as text."""
     kind = shape.kind
     if kind == "string":
@@ -202,7 +202,7 @@ def _value(shape: Shape, value: Any, depth: int) -> Any:
     if kind == "timestamp" and _number(value):
         return float(value)
     if kind == "timestamp" and isinstance(value, str):
-        return _text(shape, value, "body")
+        return text_value(shape, value, "body")
     if kind == "blob" and isinstance(value, str):
         try:
             return base64.b64decode(value, validate=True)

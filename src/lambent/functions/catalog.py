@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from lambent import ids
 from lambent.arn import function_arn
 from lambent.errors import ResourceConflict, ResourceNotFound
-from lambent.functions.repository import Contended, Missing, Repository, Taken
 from lambent.functions.types import Function, FunctionVersion
 from lambent.store.base import Store
+from lambent.store.repository import Contended, Missing, Repository, Taken
 
 PREFIX = "lambda/functions/"
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lambent.errors import ResourceConflict, ResourceNotFound
-from lambent.functions.repository import Contended, Missing, Repository
 from lambent.store.base import Store
+from lambent.store.repository import Contended, Missing, Repository
 
 PREFIX = "lambda/code-signing-configs/"
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lambent.errors import ResourceConflict, ResourceNotFound
-from lambent.functions.repository import Contended, Missing, Repository
 from lambent.functions.types import Shape
 from lambent.store.base import Store
+from lambent.store.repository import Contended, Missing, Repository
 
 PREFIX = "lambda/event-source-mappings/"
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from lambent.errors import InvalidParameterValue, ResourceConflict, ResourceNotFound
-from lambent.functions.repository import Contended, Missing, Repository
 from lambent.functions.types import Policy
 from lambent.store.base import Store
+from lambent.store.repository import Contended, Missing, Repository
 
 PREFIX = "lambda/layers/"
 _VERSION_ARN = re.compile(

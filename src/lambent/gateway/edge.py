@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from lambent import ids
 from lambent.api.context import Context
 from lambent.api.service import Service
+from lambent.aws import sigv4
 from lambent.aws.parse import parse_query
 from lambent.aws.serialize import WireResponse
 from lambent.blobs.base import Blobs
@@ -95,7 +96,7 @@ class Edge:
                     return
                 service = self._service(principal.service)
             except ServiceError as refused:
-                self._send(exchange, self._service("lambda").refuse(refused))
+                self._send(exchange, self._asked(exchange, query).refuse(refused))
                 return
             context = Context(principal, self.endpoint, exchange.headers)
             response = await service.call(context, exchange.method, path, query, body)
@@ -110,6 +111,15 @@ class Edge:
             exchange.abort()
         finally:
             self._tasks.pop(exchange, None)
+
+    def _asked(self, exchange: Exchange, query: dict[str, list[str]]) -> Service:
+        """The service whose words a refused request will understand."""
+        try:
+            claim = sigv4.read_claim(exchange.headers, query)
+        except sigv4.SignatureError:
+            claim = None
+        name = claim.scope.service if claim is not None else "lambda"
+        return self._services.get(name) or self._service("lambda")
 
     def _service(self, name: str) -> Service:
         service = self._services.get(name)
