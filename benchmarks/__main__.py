@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks import control, languages
+from benchmarks import authorization, control, languages
 from lambent.aws import sigv4
 from tests.conftest import ROLE, RUNTIME, Server, make_zip, start_server
 
@@ -211,7 +211,7 @@ def thousand(table: Table) -> None:
 def main() -> int:
     """Run what is asked for, or everything."""
     parser = argparse.ArgumentParser(prog="scripts/bench")
-    names = ["warm", "cold", "burst", "memory", "thousand", "control", "languages"]
+    names = ["warm", "cold", "burst", "memory", "thousand", "control", "languages", "authorization"]
     parser.add_argument("names", nargs="*", metavar="|".join(names))
     chosen = parser.parse_args().names or names
     table = Table()
@@ -228,6 +228,8 @@ def main() -> int:
         memory(table)
     if "thousand" in chosen:
         thousand(table)
+    if "authorization" in chosen:
+        authorization.run(table)
     if "control" in chosen:
         control.run(table)
     return 1 if table.failed else 0

@@ -14,9 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lambent import ids
-from lambent.api import operations
+from lambent.api import authorization, operations
 from lambent.api.account import Account
 from lambent.api.aliases import Aliases
+from lambent.api.authorization import Authorization, Subjects
 from lambent.api.cloudwatch import CloudWatch
 from lambent.api.code import CodeTaker
 from lambent.api.code_signing import CodeSigning
@@ -26,6 +27,7 @@ from lambent.api.event_invoke import EventInvokeConfigs
 from lambent.api.event_sources import EventSourceMappings
 from lambent.api.functions import Functions
 from lambent.api.iam_holders import Holders
+from lambent.api.iam_keys import AccessKeys
 from lambent.api.iam_policies import ManagedPolicies
 from lambent.api.invocations import Invocations
 from lambent.api.layers import Layers
@@ -55,8 +57,10 @@ from lambent.gateway.edge import Edge
 from lambent.gateway.reports import Reports
 from lambent.http import Application, HttpServer
 from lambent.iam.authenticate import Authenticator
+from lambent.iam.authorizer import Authorizer
 from lambent.iam.credentials import AccessKey, CredentialStore
 from lambent.iam.directory import Directory
+from lambent.iam.keyring import KeyRing
 from lambent.iam.sessions import RoleSessions
 from lambent.invoke import Invoker, LocalExecutor
 from lambent.measures import Measures
@@ -111,15 +115,17 @@ class App:
         data = settings.data_path
         self._claim(data)
         _raise_descriptor_limit()
-        keys = CredentialStore(data)
-        self.owner = keys.open()
-        self.sessions = RoleSessions(self.clock)
+        ring = KeyRing.open(data / "secret.key")
         self.store = SqliteStore(data / "metadata.db")
         await self.store.open()
         self.blobs = FileBlobs(data / "blobs")
         await self.blobs.open()
         self.directory = Directory(self.store)
         await self.directory.open()
+        self.keys = CredentialStore(data, ring, self.directory)
+        self.owner = self.keys.open()
+        self.ring = ring
+        self.sessions = RoleSessions(self.clock, ring)
         self.layers = LayerCatalog(self.store)
         self.mappings = EventSourceCatalog(self.store)
         self.signing = CodeSigningCatalog(self.store)
@@ -173,7 +179,7 @@ class App:
         )
         self.edge = Edge(
             Authenticator(
-                keys,
+                self.keys,
                 self.sessions,
                 self.clock,
                 settings.authentication == "strict",
@@ -182,7 +188,6 @@ class App:
             self._services(),
             self.blobs,
             self.languages.names,
-            settings.function_access == "account",
             Reports(self.owner, self.usage, concurrency.running),
         )
         self.server = HttpServer(self.edge)
@@ -275,9 +280,10 @@ class App:
                 self._private,
                 _tmp_bytes(settings, data),
             )
-        if settings.function_access == "account":
+        if settings.authorization != "enforce":
             self.warnings.append(
-                "function_access = account: every function may do what its account's owner may"
+                f"authorization = {settings.authorization}: every user and every function may do "
+                "what its account's owner may"
             )
         if settings.authentication == "any":
             self.warnings.append(
@@ -315,21 +321,37 @@ class App:
         logs_model = model.load("logs")
         metrics_model = model.load("cloudwatch")
         iam_model, sts_model = model.load("iam"), model.load("sts")
+        authorizer = Authorizer(self.directory, self.clock, self.settings.authorization)
+
+        def asks(subjects: Subjects) -> Authorization:
+            return Authorization(authorizer, subjects)
+
         policies = ManagedPolicies(self.directory, self.clock)
         holders = Holders(self.directory, self.clock)
+        keys = AccessKeys(self.directory, self.clock, self.ring)
         return {
-            "lambda": RestService(model.load("lambda"), self._lambda_handlers()),
+            "lambda": RestService(
+                model.load("lambda"), self._lambda_handlers(), asks(authorization.of_lambda)
+            ),
             "iam": QueryService(
                 iam_model,
-                {**operations.handlers_of(iam_model, policies), **holders.handlers()},
+                {**operations.handlers_of(iam_model, policies, keys), **holders.handlers()},
+                asks(authorization.of_iam(self.directory)),
             ),
-            "sts": QueryService(sts_model, operations.handlers_of(sts_model, SecurityTokens())),
+            "sts": QueryService(
+                sts_model,
+                operations.handlers_of(sts_model, SecurityTokens(self.directory, self.keys)),
+                asks(authorization.of_sts),
+            ),
             "monitoring": RpcService(
-                metrics_model, operations.handlers_of(metrics_model, CloudWatch(self.metrics))
+                metrics_model,
+                operations.handlers_of(metrics_model, CloudWatch(self.metrics)),
+                asks(authorization.of_cloudwatch),
             ),
             "logs": JsonService(
                 logs_model,
                 operations.handlers_of(logs_model, logs, tail),
+                asks(authorization.of_logs),
             ),
         }
 

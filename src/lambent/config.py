@@ -37,11 +37,12 @@ class Settings:
         "request brings (a 12-digit access key is the account); for development only.",
         ("strict", "any"),
     )
-    function_access: str = _setting(
-        "none",
-        "What the credentials in a function's environment may do on this server until execution "
-        "roles are enforced. none: nothing. account: all that the account's owner may.",
-        ("none", "account"),
+    authorization: str = _setting(
+        "enforce",
+        "enforce: users, and functions with the credentials of their roles, may do what their "
+        "policies allow. log: what would be denied is logged and done. off: everybody may do "
+        "everything in his account.",
+        ("enforce", "log", "off"),
     )
     isolation: str = _setting(
         "namespaces",

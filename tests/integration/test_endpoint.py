@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,13 +38,39 @@ def create(functions: Functions) -> str:
     return functions.create({"app.py": FUNCTION, "sigv4.py": SOURCE}, Timeout=10)
 
 
-def test_a_functions_credentials_are_known_and_may_do_nothing_by_default(
-    functions: Functions,
-) -> None:
+def test_a_functions_credentials_may_do_what_its_role_allows(functions: Functions) -> None:
     name = create(functions)
-    answer = functions.invoke(name)
-    assert answer.payload["status"] == 403
-    assert f"assumed-role/lambda/{name} is not authorized" in answer.payload["message"]
+    denied = functions.invoke(name).payload
+    assert denied == {
+        "status": 403,
+        "message": f"User: arn:aws:sts::000000000000:assumed-role/lambda/{name} is not authorized "
+        "to perform: lambda:ListFunctions on resource: * because no identity-based policy allows "
+        "the lambda:ListFunctions action",
+    }
+    iam = functions.server.client("iam")
+    trust = {"Statement": {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"},
+                           "Action": "sts:AssumeRole"}}  # fmt: skip
+    iam.create_role(RoleName="lambda", AssumeRolePolicyDocument=json.dumps(trust))
+    arn = "arn:aws:iam::aws:policy/AWSLambda_ReadOnlyAccess"
+    try:
+        iam.attach_role_policy(RoleName="lambda", PolicyArn=arn)
+        assert functions.invoke(name).payload["status"] == 200
+        deny = {"Statement": {"Effect": "Deny", "Action": "lambda:List*", "Resource": "*"}}
+        iam.put_role_policy(RoleName="lambda", PolicyName="no", PolicyDocument=json.dumps(deny))
+        assert (
+            "with an explicit deny in an identity-based policy"
+            in (functions.invoke(name).payload["message"])
+        )
+        iam.delete_role_policy(RoleName="lambda", PolicyName="no")
+        assert functions.invoke(name).payload["status"] == 200
+        iam.detach_role_policy(RoleName="lambda", PolicyArn=arn)
+        assert functions.invoke(name).payload["status"] == 403
+    finally:
+        for each in iam.list_attached_role_policies(RoleName="lambda")["AttachedPolicies"]:
+            iam.detach_role_policy(RoleName="lambda", PolicyArn=each["PolicyArn"])
+        for policy in iam.list_role_policies(RoleName="lambda")["PolicyNames"]:
+            iam.delete_role_policy(RoleName="lambda", PolicyName=policy)
+        iam.delete_role(RoleName="lambda")
     forged = functions.invoke(name, {"token": "AAAA" + "x" * 80})
     assert forged.payload["status"] == 403 and "security token" in forged.payload["message"]
 
@@ -51,7 +78,7 @@ def test_a_functions_credentials_are_known_and_may_do_nothing_by_default(
 def test_they_may_do_what_the_owner_may_where_a_setting_says_so(
     servers: Callable[..., Server],
 ) -> None:
-    server = servers("--function-access", "account")
+    server = servers("--authorization", "off")
     functions = Functions(server, "access")
     name = create(functions)
     assert functions.invoke(name).payload == {"status": 200, "names": [name]}

@@ -22,7 +22,7 @@ class Context:
     @property
     def caller(self) -> str:
         """Who asks, as an ARN."""
-        return f"arn:aws:iam::{self.account}:root"
+        return self.principal.requester.arn
 
     @property
     def endpoint(self) -> str:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from lambent.api import pages
+from lambent.api.context import Context
 from lambent.errors import (
     InvalidInput,
     InvalidParameterValue,
@@ -59,6 +60,13 @@ def _check_size(text: str, most: int, what: str) -> None:
 def encoded(document: str) -> str:
     """A document as answers bring it."""
     return quote(document, safe="")
+
+
+def own_name(context: Context) -> str:
+    """The name of the user who asks, for operations that mean him if they name nobody."""
+    if context.principal.user is None:
+        raise ValidationError("Must specify userName when calling with non-User credentials")
+    return context.principal.user.name
 
 
 def tags(parameters: Parameters) -> dict[str, str]:

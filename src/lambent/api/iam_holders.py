@@ -15,7 +15,7 @@ from lambent import ids
 from lambent.api import iam_forms as forms
 from lambent.api.context import Context, Handler
 from lambent.clock import Clock
-from lambent.errors import DeleteConflict, NoSuchEntity, QuotaExceeded, ValidationError
+from lambent.errors import DeleteConflict, NoSuchEntity, QuotaExceeded
 from lambent.iam.directory import Directory
 from lambent.iam.entities import PREFIXES, Holder, Kind
 
@@ -137,7 +137,7 @@ class Holders:
     def _named(self, kind: Kind, context: Context, parameters: Parameters) -> Holder:
         name = parameters.get(f"{kind.capitalize()}Name")
         if name is None:
-            raise ValidationError("Must specify userName when calling with non-User credentials")
+            name = forms.own_name(context)
         return self._directory.get(context.account, kind, name)
 
     async def _changed(
@@ -183,6 +183,8 @@ class Holders:
                 raise DeleteConflict("Cannot delete entity, must detach all policies first.")
             if holder.inline:
                 raise DeleteConflict("Cannot delete entity, must delete policies first.")
+            if holder.keys:
+                raise DeleteConflict("Cannot delete entity, must delete access keys first.")
             if holder.groups:
                 raise DeleteConflict("Cannot delete entity, must remove users from group first.")
             members = self._directory.all(context.account, "user")

@@ -16,8 +16,8 @@ PARTLY = {
     "AddPermission": "the statement is kept; nobody but the account itself can call yet",
     "CreateEventSourceMapping": "configuration only: nothing is polled yet",
     "CreateFunction": "no container images, capacity providers, durable or GPU configuration; "
-    "VpcConfig, FileSystemConfigs, KMSKeyArn, SnapStart, TracingConfig, TenancyConfig and "
-    "DeadLetterConfig are kept and shown only",
+    "VpcConfig, FileSystemConfigs, KMSKeyArn, SnapStart, TenancyConfig and DeadLetterConfig are "
+    "kept and shown only",
     "CreateFunctionUrlConfig": "configuration only: the URL is not served yet",
     "Invoke": "RequestResponse and DryRun, not Event; no tenants",
     "PublishLayerVersion": "signatures of code are not checked",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import Protocol
+from typing import Any, Protocol
 
 from lambent import ids
+from lambent.api.authorization import Authorization
 from lambent.api.context import Context, Handler
 from lambent.aws import parse, serialize, validate
 from lambent.aws import query as aws_query
@@ -34,7 +35,6 @@ _RPC = re.compile(r"/service/(\w+)/operation/(\w+)")
 
 # What services of the query protocol call it; others lose their "Exception".
 _QUERY_CODES = {
-    "InvalidSignatureException": "SignatureDoesNotMatch",
     "UnrecognizedClientException": "InvalidClientTokenId",
     "ServiceException": "ServiceFailure",
 }
@@ -60,8 +60,28 @@ def _not_offered(name: str, errors: tuple[str, ...] = ()) -> ServiceError:
     return OperationNotOffered(message)
 
 
+class _Handled:
+    """The handlers of a service, and who may ask for them."""
+
+    def __init__(
+        self, model: ServiceModel, handlers: dict[str, Handler], authorization: Authorization
+    ) -> None:
+        self._model = model
+        self._handlers = handlers
+        self._authorization = authorization
+
+    async def _answer(
+        self, operation: Operation, context: Context, parameters: dict[str, Any]
+    ) -> dict[str, Any]:
+        """What an operation answers to parameters that are valid, if the caller may ask."""
+        handler = _handler(operation, self._handlers, parameters)
+        if not context.principal.is_root:
+            self._authorization.check(operation.name, context, parameters)
+        return await handler(context, parameters)
+
+
 def _handler(
-    operation: Operation, handlers: dict[str, Handler], parameters: dict[str, object]
+    operation: Operation, handlers: dict[str, Handler], parameters: dict[str, Any]
 ) -> Handler:
     """Who handles an operation with these parameters, found valid."""
     try:
@@ -74,13 +94,14 @@ def _handler(
     return handler
 
 
-class RestService:
+class RestService(_Handled):
     """A rest-json service: Lambda."""
 
-    def __init__(self, model: ServiceModel, handlers: dict[str, Handler]) -> None:
-        self._model = model
+    def __init__(
+        self, model: ServiceModel, handlers: dict[str, Handler], authorization: Authorization
+    ) -> None:
+        super().__init__(model, handlers, authorization)
         self._router = Router(model)
-        self._handlers = handlers
 
     async def call(
         self, context: Context, method: str, path: str, query: dict[str, list[str]], body: bytes
@@ -94,7 +115,7 @@ class RestService:
                 parameters = parse.parse_rest(operation, labels, query, context.headers, body)
             except parse.SerializationError as error:
                 raise SerializationFailed(str(error)) from None
-            result = await _handler(operation, self._handlers, parameters)(context, parameters)
+            result = await self._answer(operation, context, parameters)
             response = serialize.serialize_rest(operation, result)
             response.request_id = result.get("RequestId", "")
             return response
@@ -110,12 +131,8 @@ class RestService:
         )
 
 
-class JsonService:
+class JsonService(_Handled):
     """A json-protocol service: CloudWatch Logs."""
-
-    def __init__(self, model: ServiceModel, handlers: dict[str, Handler]) -> None:
-        self._model = model
-        self._handlers = handlers
 
     async def call(
         self, context: Context, method: str, path: str, query: dict[str, list[str]], body: bytes
@@ -131,7 +148,7 @@ class JsonService:
                 parameters = parse.parse_json(operation, body)
             except parse.SerializationError as error:
                 raise SerializationFailed(str(error)) from None
-            result = await _handler(operation, self._handlers, parameters)(context, parameters)
+            result = await self._answer(operation, context, parameters)
             for name, member in operation.output.members.items() if operation.output else ():
                 if member.shape.event_stream:
                     return serialize.serialize_json_stream(member.shape, result[name])
@@ -148,12 +165,8 @@ class JsonService:
         )
 
 
-class QueryService:
+class QueryService(_Handled):
     """A query-protocol service: IAM, STS."""
-
-    def __init__(self, model: ServiceModel, handlers: dict[str, Handler]) -> None:
-        self._model = model
-        self._handlers = handlers
 
     async def call(
         self, context: Context, method: str, path: str, query: dict[str, list[str]], body: bytes
@@ -169,7 +182,7 @@ class QueryService:
             except parse.SerializationError as error:
                 raise MalformedInput(str(error)) from None
             try:
-                result = await _handler(operation, self._handlers, parameters)(context, parameters)
+                result = await self._answer(operation, context, parameters)
             except ValidationFailed as error:
                 # The same words under the code that these services have for it.
                 raise ValidationError(error.message) from None
@@ -204,7 +217,7 @@ class RpcService(JsonService):
                 parameters = parse.parse_cbor(operation, body)
             except parse.SerializationError as error:
                 raise SerializationFailed(str(error)) from None
-            result = await _handler(operation, self._handlers, parameters)(context, parameters)
+            result = await self._answer(operation, context, parameters)
             return serialize.serialize_cbor(operation, result)
         except ServiceError as error:
             return serialize.serialize_cbor_error(error.code, error.status, error.message)

@@ -14,7 +14,7 @@ from lambent import config
 from lambent.app import App
 from lambent.errors import StartError
 
-_DEVELOPMENT = {"authentication": "any", "function_access": "account"}
+_DEVELOPMENT = {"authentication": "any", "authorization": "off"}
 
 
 def run(arguments: argparse.Namespace, development: bool) -> int:

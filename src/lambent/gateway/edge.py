@@ -41,15 +41,12 @@ class Edge:
         services: dict[str, Service],
         blobs: Blobs,
         runtimes: Callable[[], list[str]],
-        function_access: bool,
         reports: Reports,
     ) -> None:
-        """function_access: whether sessions of execution roles may do what their account may."""
         self._authenticator = authenticator
         self._services = services
         self._blobs = blobs
         self._runtimes = runtimes
-        self._function_access = function_access
         self._reports = reports
         self._tasks: dict[Exchange, asyncio.Task[None]] = {}
         self.endpoint = ""
@@ -85,13 +82,12 @@ class Edge:
                 principal = self._authenticator.authenticate(
                     exchange.method, path, exchange.query, query, exchange.headers, body
                 )
-                if principal.session is not None and not self._function_access:
-                    raise AccessDenied(
-                        f"User: {principal.session.arn} is not authorized to perform this "
-                        "operation: execution roles have no permissions on this server yet "
-                        "(setting function_access)"
-                    )
                 if own:
+                    if not principal.is_root:
+                        raise AccessDenied(
+                            f"User: {principal.requester.arn} is not authorized to perform this "
+                            "operation: it is the account owner's"
+                        )
                     await self._own(exchange, principal)
                     return
                 service = self._service(principal.service)

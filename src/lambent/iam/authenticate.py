@@ -9,6 +9,9 @@ from lambent.aws import sigv4
 from lambent.clock import Clock
 from lambent.errors import MissingAuthentication, ServiceError, UnrecognizedClient
 from lambent.iam.credentials import DEFAULT_ACCOUNT, AccessKey, CredentialStore
+from lambent.iam.directory import Directory
+from lambent.iam.entities import Holder
+from lambent.iam.policy.evaluation import Requester
 from lambent.iam.sessions import RoleSessions, Session
 
 _ACCOUNT = re.compile(r"\d{12}")
@@ -25,14 +28,50 @@ class SignatureRefused(ServiceError):
 
 @dataclass(slots=True)
 class Principal:
-    """A verified caller: whose account, which key, and the region and service it signed for."""
+    """A verified caller: whose account, which key, and the region and service it signed for.
+
+    session: that of a role; user: neither of both is there for the account's owner.
+    """
 
     account: str
     access_key_id: str
     region: str
     service: str
-    # The session of an execution role; None for the account's owner.
     session: Session | None = None
+    user: Holder | None = None
+
+    @property
+    def requester(self) -> Requester:
+        """As policies know it."""
+        if self.session is not None:
+            return Requester(self.account, self.session.arn, self.session.role)
+        if self.user is not None:
+            return Requester(self.account, self.user.arn)
+        return Requester(self.account, f"arn:aws:iam::{self.account}:root")
+
+    @property
+    def is_root(self) -> bool:
+        """Whether it is the account's owner."""
+        return self.session is None and self.user is None
+
+    @property
+    def kind(self) -> str:
+        """As the context key aws:PrincipalType has it."""
+        if self.session is not None:
+            return "AssumedRole"
+        return "User" if self.user is not None else "Account"
+
+    def holder(self, directory: Directory) -> Holder | None:
+        """The user or the role as it is now, if it is there."""
+        if self.session is not None:
+            name = self.session.role.rpartition("/")[2]
+            found = directory.find(self.account, "role", name)
+            return found if found is not None and found.arn == self.session.role else None
+        return directory.find(self.account, "user", self.user.name) if self.user else None
+
+    def user_id(self, holder: Holder) -> str:
+        """The unique identifier that goes with it."""
+        return holder.identifier + (f":{self.session.name}" if self.session is not None else "")
 
 
 class Authenticator:
@@ -73,16 +112,19 @@ class Authenticator:
             if not self._strict:
                 named = _ACCOUNT.fullmatch(scope.access_key)
                 account = scope.access_key if named else DEFAULT_ACCOUNT
+                session = None
                 if claim.token is not None:
                     session = self._sessions.read(scope.access_key, claim.token)
                     account = session.account if session is not None else account
-                return Principal(account, scope.access_key, scope.region, scope.service)
-            session = None
+                place = (scope.region, scope.service)
+                return Principal(account, scope.access_key, *place, session)
+            session = user = None
             key: AccessKey | Session | None
             if claim.token is not None:
                 key = session = self._sessions.read(scope.access_key, claim.token)
             else:
                 key = self._keys.get(scope.access_key)
+                user = key.user if key is not None else None
             if key is None:
                 raise UnrecognizedClient
             sigv4.check_time(claim, self._clock.time())
@@ -93,4 +135,4 @@ class Authenticator:
             if not self._strict:
                 return Principal(DEFAULT_ACCOUNT, "", self._region, "lambda")
             raise SignatureRefused(error) from None
-        return Principal(key.account, scope.access_key, scope.region, scope.service, session)
+        return Principal(key.account, scope.access_key, scope.region, scope.service, session, user)

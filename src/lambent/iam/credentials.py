@@ -1,4 +1,4 @@
-"""Access keys, and the one a first start creates.
+"""Access keys: the owner's, which a first start creates, and those of users.
 
 The owner's key lies in ``credentials.json`` in the data directory, mode 0600, written once.
 """
@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lambent import ids
+from lambent.iam.directory import Directory
+from lambent.iam.entities import Holder
+from lambent.iam.keyring import KeyRing
 
 DEFAULT_ACCOUNT = "000000000000"
 
@@ -22,6 +25,8 @@ class AccessKey:
     access_key_id: str
     secret: str
     account: str
+    # Whose it is; None for the account's owner.
+    user: Holder | None = None
 
     def __repr__(self) -> str:
         return f"AccessKey({self.access_key_id}, account={self.account})"
@@ -30,18 +35,19 @@ class AccessKey:
 class CredentialStore:
     """The access keys of this server."""
 
-    def __init__(self, directory: Path) -> None:
-        self._path = directory / "credentials.json"
-        self._keys: dict[str, AccessKey] = {}
+    def __init__(self, folder: Path, ring: KeyRing, directory: Directory) -> None:
+        self._path = folder / "credentials.json"
+        self._ring = ring
+        self._directory = directory
+        self._owner: AccessKey
 
     def open(self) -> AccessKey:
         """Read the owner's key, or create it; returns it."""
         if not self._path.exists():
             self._create()
         raw = json.loads(self._path.read_text())
-        key = AccessKey(raw["access_key_id"], raw["secret_access_key"], raw["account"])
-        self._keys[key.access_key_id] = key
-        return key
+        self._owner = AccessKey(raw["access_key_id"], raw["secret_access_key"], raw["account"])
+        return self._owner
 
     def _create(self) -> None:
         document = {
@@ -60,5 +66,19 @@ class CredentialStore:
         temporary.rename(self._path)
 
     def get(self, access_key_id: str) -> AccessKey | None:
-        """The key of this id."""
-        return self._keys.get(access_key_id)
+        """The key of this id; None if there is none, or none that is active."""
+        if access_key_id == self._owner.access_key_id:
+            return self._owner
+        user = self._directory.key_owner(access_key_id)
+        if user is None:
+            return None
+        active = any(each.identifier == access_key_id and each.active for each in user.keys)
+        secret = self._ring.secret_of(access_key_id)
+        return AccessKey(access_key_id, secret, user.account, user) if active else None
+
+    def account_of(self, access_key_id: str) -> str | None:
+        """Whose account a key belongs to, active or not."""
+        if access_key_id == self._owner.access_key_id:
+            return self._owner.account
+        user = self._directory.key_owner(access_key_id)
+        return user.account if user is not None else None

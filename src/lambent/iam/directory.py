@@ -23,11 +23,14 @@ class Directory:
         self._holders = Repository(store, "iam/holder/", Holder, self._holder_changed)
         self._policies = Repository(store, "iam/policy/", ManagedPolicy, self._policy_changed)
         self._policy_arns: dict[str, str] = {}
+        self._key_owners: dict[str, Holder] = {}
+        # Grows with every change of anything.
+        self.generation = 0
 
     async def open(self) -> None:
         """Read everything."""
         for holder in await self._holders.everything():
-            self._by_key[_key(holder.account, holder.kind, holder.name)] = holder
+            self._holder_changed(_key(holder.account, holder.kind, holder.name), holder)
         for policy in await self._policies.everything():
             self._policy_changed(f"{policy.account}/{policy.name.lower()}", policy)
 
@@ -37,17 +40,31 @@ class Directory:
         self._policies.close()
 
     def _holder_changed(self, key: str, holder: Holder | None) -> None:
-        if holder is None:
-            self._by_key.pop(key, None)
-        else:
+        self.generation += 1
+        before = self._by_key.pop(key, None)
+        for each in before.keys if before is not None else ():
+            self._key_owners.pop(each.identifier, None)
+        if holder is not None:
             self._by_key[key] = holder
+            self._key_owners.update((each.identifier, holder) for each in holder.keys)
 
     def _policy_changed(self, key: str, policy: ManagedPolicy | None) -> None:
+        self.generation += 1
         if policy is None:
             self._policies_by_arn.pop(self._policy_arns.pop(key, ""), None)
         else:
             self._policy_arns[key] = policy.arn
             self._policies_by_arn[policy.arn] = policy
+
+    def key_owner(self, access_key_id: str) -> Holder | None:
+        """The user an access key belongs to, active or not."""
+        return self._key_owners.get(access_key_id)
+
+    def document(self, account: str, arn: str) -> str | None:
+        """What a managed policy says now; None if there is none."""
+        policy = self._policies_by_arn.get(arn)
+        fits = policy is not None and policy.account in (account, managed.OWNER)
+        return policy.document if policy is not None and fits else None
 
     # -- users, groups, roles -------------------------------------------------------------
 

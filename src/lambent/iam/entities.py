@@ -14,12 +14,21 @@ PREFIXES: dict[Kind, str] = {"user": "AIDA", "group": "AGPA", "role": "AROA"}
 POLICY_PREFIX = "ANPA"
 
 
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A user's access key; its secret follows from the server's own key."""
+
+    identifier: str
+    active: bool
+    created: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
     """A user, a group or a role: something that holds policies.
 
     inline: name → document.  attached: ARNs of managed policies.  boundary: the ARN of one, or "".
-    trust, description, max_session (seconds): a role's.  groups: a user's.
+    trust, description, max_session (seconds): a role's.  groups, keys: a user's.
     """
 
     kind: Kind
@@ -36,6 +45,7 @@ class Holder:
     description: str = ""
     max_session: int = 3600
     groups: tuple[str, ...] = ()
+    keys: tuple[Key, ...] = ()
 
     @property
     def arn(self) -> str:

@@ -1,19 +1,18 @@
 """Temporary credentials of execution roles.
 
 A session is not stored: its token says whose it is, and until when, under the server's own key.
-They end with the server that gave them out, as the environments do that hold them.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import json
 import secrets
 from dataclasses import dataclass
 
 from lambent.clock import Clock
+from lambent.iam.keyring import KeyRing
 
 # AWS gives a function's credentials up to twelve hours.
 LIFETIME_SECONDS = 12 * 3600
@@ -43,9 +42,9 @@ class Session:
 class RoleSessions:
     """Gives sessions out and recognises them."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, ring: KeyRing) -> None:
         self._clock = clock
-        self._key = secrets.token_bytes(32)
+        self._ring = ring
 
     def issue(self, account: str, role: str, name: str) -> Session:
         """Credentials of a role in an account, under a session name."""
@@ -74,4 +73,4 @@ class RoleSessions:
         return Session("ASIA" + identifier, secret, token, account, role, name)
 
     def _mac(self, purpose: bytes, data: bytes) -> bytes:
-        return hmac.digest(self._key, purpose + b":" + data, hashlib.sha256)
+        return self._ring.derive(b"session-" + purpose, data)

@@ -39,6 +39,10 @@ class Principals:
     names: dict[str, tuple[str, ...]]
 
 
+def _nothing(key: str) -> str | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """One statement."""
@@ -52,16 +56,27 @@ class Statement:
     principals: Principals | None
     but_principals: bool
     conditions: tuple[Condition, ...]
+    # Whether context keys have a say, and whether they do in its actions or resources.
+    conditional: bool = False
+    variable: bool = False
+
+    def may_concern(self, action: str, arn: list[str]) -> bool:
+        """Whether it speaks of a request in some context; False only if it does in none."""
+        return self.variable or self._describes(action, arn, _nothing)
 
     def concerns(self, action: str, arn: list[str], values: Values, lookup: Lookup) -> bool:
         """Whether it speaks of a request (whoever makes it); action in lower case."""
+        return self._describes(action, arn, lookup) and all(
+            each.holds(values, lookup) for each in self.conditions
+        )
+
+    def _describes(self, action: str, arn: list[str], lookup: Lookup) -> bool:
         if any(each.matches(action, lookup) for each in self.actions) is self.but_actions:
             return False
-        if self.resources:
-            found = any(each.matches_parts(arn, lookup) for each in self.resources)
-            if found is self.but_resources:
-                return False
-        return all(each.holds(values, lookup) for each in self.conditions)
+        if not self.resources:
+            return True
+        found = any(each.matches_parts(arn, lookup) for each in self.resources)
+        return found is not self.but_resources
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +155,8 @@ def _statement(
         who,
         but_principals,
         tuple(_conditions(told.get("Condition", {}), variables)),
+        bool(told.get("Condition")) or any("${" in each for each in (*actions, *described)),
+        any("${" in each for each in (*actions, *described)),
     )
 
 

@@ -1,0 +1,138 @@
+"""What each operation wants to do with which resource, as policies name it.
+
+Source: Service Authorization Reference, "Actions, resources, and condition keys" of each service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from lambent.api.context import Context
+from lambent.arn import parse_function
+from lambent.iam.authorizer import Authorizer, Subject
+from lambent.iam.directory import Directory
+from lambent.iam.entities import Kind
+
+Parameters = dict[str, Any]
+Subjects = Callable[[str, Context, Parameters], Iterator[Subject]]
+
+# Operations whose action has another name.
+_LAMBDA_ACTIONS = {
+    "Invoke": "InvokeFunction",
+    "InvokeAsync": "InvokeFunction",
+    "InvokeWithResponseStream": "InvokeFunction",
+    "GetLayerVersionByArn": "GetLayerVersion",
+}
+# Nobody is ever refused these.
+_FREE = {"GetCallerIdentity", "GetAccessKeyInfo", "GetSessionToken", "DecodeAuthorizationMessage"}
+_KINDS: tuple[Kind, ...] = ("user", "role", "group")
+
+
+class Authorization:
+    """Asks the authorizer before an operation is handled."""
+
+    def __init__(self, authorizer: Authorizer, subjects: Subjects) -> None:
+        self._authorizer = authorizer
+        self._subjects = subjects
+
+    def check(self, operation: str, context: Context, parameters: Parameters) -> None:
+        """Raise AccessDenied if the caller may not; parameters were found valid."""
+        for subject in self._subjects(operation, context, parameters):
+            self._authorizer.check(context.principal, subject)
+
+
+def of_lambda(operation: str, context: Context, parameters: Parameters) -> Iterator[Subject]:
+    """The Lambda API's."""
+    account = context.account
+    place = f"arn:aws:lambda:{context.region}:{account}"
+    action = "lambda:" + _LAMBDA_ACTIONS.get(operation, operation)
+    resource = "*"
+    if operation.startswith("List") and operation.endswith(("Functions", "Mappings", "Configs")):
+        # Lists of everything name no resource, whatever narrows them.
+        resource = "*"
+    elif "FunctionName" in parameters and operation != "CreateEventSourceMapping":
+        resource = f"{place}:function:{_function(parameters)}"
+    elif "LayerName" in parameters:
+        version = parameters.get("VersionNumber")
+        name = str(parameters["LayerName"]).rpartition(":layer:")[2]
+        resource = f"{place}:layer:{name}" + (f":{version}" if version is not None else "")
+    elif "UUID" in parameters:
+        resource = f"{place}:event-source-mapping:{parameters['UUID']}"
+    else:
+        for name in ("Resource", "ResourceArn", "CodeSigningConfigArn", "Arn"):
+            if name in parameters:
+                resource = str(parameters[name])
+    yield Subject(action, resource, account)
+    if "Role" in parameters:
+        passed = (("iam:passedtoservice", "lambda.amazonaws.com"),)
+        yield Subject("iam:PassRole", parameters["Role"], account, passed)
+
+
+def _function(parameters: Parameters) -> str:
+    """A function's name and qualifier as an ARN ends."""
+    text = str(parameters["FunctionName"])
+    found = parse_function(text)
+    if found is None:
+        return text
+    qualifier = parameters.get("Qualifier") or found.qualifier
+    return f"{found.name}:{qualifier}" if qualifier else found.name
+
+
+def of_logs(operation: str, context: Context, parameters: Parameters) -> Iterator[Subject]:
+    """CloudWatch Logs'."""
+    place = f"arn:aws:logs:{context.region}:{context.account}:log-group:"
+    action = f"logs:{operation}"
+    if "logGroupIdentifiers" in parameters:
+        for each in parameters["logGroupIdentifiers"]:
+            name = str(each).removesuffix(":*").rpartition(":log-group:")[2]
+            yield Subject(action, f"{place}{name}:*", context.account)
+        return
+    group = parameters.get("logGroupName") or parameters.get("logGroupIdentifier")
+    if group is None:
+        yield Subject(action, f"{place}*", context.account)
+        return
+    name = str(group).removesuffix(":*").rpartition(":log-group:")[2] or str(group)
+    stream = parameters.get("logStreamName")
+    rest = f":log-stream:{stream}" if stream is not None else ":*"
+    yield Subject(action, f"{place}{name}{rest}", context.account)
+
+
+def of_cloudwatch(operation: str, context: Context, parameters: Parameters) -> Iterator[Subject]:
+    """CloudWatch's, which name no resource."""
+    yield Subject(f"cloudwatch:{operation}", "*", context.account)
+
+
+def of_sts(operation: str, context: Context, parameters: Parameters) -> Iterator[Subject]:
+    """STS's."""
+    if operation not in _FREE:
+        yield Subject(f"sts:{operation}", str(parameters.get("RoleArn", "*")), context.account)
+
+
+def of_iam(directory: Directory) -> Subjects:
+    """IAM's; a name becomes the ARN of what it names, with its path."""
+
+    def subjects(operation: str, context: Context, parameters: Parameters) -> Iterator[Subject]:
+        account = context.account
+        resource = str(parameters.get("PolicyArn", "*"))
+        named = [kind for kind in _KINDS if f"{kind.capitalize()}Name" in parameters]
+        if "PolicyName" in parameters and not named:
+            path = parameters.get("Path", "/")
+            resource = f"arn:aws:iam::{account}:policy{path}{parameters['PolicyName']}"
+        elif named:
+            # AddUserToGroup is about the group.
+            kind = named[-1]
+            name = str(parameters[f"{kind.capitalize()}Name"])
+            holder = directory.find(account, kind, name)
+            path = parameters.get("Path", "/") if holder is None else holder.path
+            resource = f"arn:aws:iam::{account}:{kind}{path}{name}"
+        elif operation.endswith("AccessKeys") or operation in ("GetUser", "CreateAccessKey"):
+            resource = context.principal.requester.arn
+        keys: tuple[tuple[str, str], ...] = ()
+        if "PolicyArn" in parameters and named:
+            keys = (("iam:policyarn", str(parameters["PolicyArn"])),)
+        if "PermissionsBoundary" in parameters:
+            keys += (("iam:permissionsboundary", str(parameters["PermissionsBoundary"])),)
+        yield Subject(f"iam:{operation}", resource, account, keys)
+
+    return subjects

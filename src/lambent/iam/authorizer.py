@@ -1,0 +1,164 @@
+"""Whether a principal may: its policies, gathered and kept ready, before the evaluation.
+
+Policies are read once and, for each action and resource, reduced to the statements that speak of
+it; where none of them has a condition, what follows is kept instead.  All of that is forgotten with
+the first change of anything in the directory, so a decision is never older than it.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lambent.clock import Clock, utc
+from lambent.errors import AccessDenied
+from lambent.iam.authenticate import Principal
+from lambent.iam.directory import Directory
+from lambent.iam.entities import Holder
+from lambent.iam.policy.document import Malformed, Policy, read
+from lambent.iam.policy.evaluation import (
+    Decision,
+    Policies,
+    Request,
+    Requester,
+    evaluate,
+    message,
+)
+
+_log = logging.getLogger(__name__)
+
+_MOST_KEPT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a request wants to do: an action on a resource of an account, and keys of its own."""
+
+    action: str
+    resource: str
+    owner: str
+    keys: tuple[tuple[str, str], ...] = ()
+
+
+@functools.lru_cache(4096)
+def _read(document: str) -> Policy | None:
+    try:
+        return read(document)
+    except Malformed:
+        return None  # it was found valid once; what cannot be read grants nothing
+
+
+class Authorizer:
+    """Decides by the directory; mode: enforce, log (what would be denied) or off."""
+
+    def __init__(self, directory: Directory, clock: Clock, mode: str) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._mode = mode
+        self._generation = -1
+        self._second = -1
+        self._moment: dict[str, list[str]] = {}
+        # Principal, action, resource → the policies that speak of it, or what follows from them.
+        self._known: dict[tuple[str, str, str, str], Policies | Decision] = {}
+
+    def check(self, principal: Principal, subject: Subject, source: str = "") -> None:
+        """Raise AccessDenied unless it may; source: the caller's address."""
+        if self._mode == "off" or (principal.is_root and principal.account == subject.owner):
+            return
+        requester = principal.requester
+        if self._generation != self._directory.generation or len(self._known) > _MOST_KEPT:
+            self._known.clear()
+            self._generation = self._directory.generation
+        key = (requester.arn, subject.action, subject.resource, subject.owner)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._gathered(principal, subject)
+        if isinstance(found, Policies):
+            keys = self._keys(principal, subject, source)
+            found = evaluate(_request(requester, subject, keys), found)
+        if found.allowed:
+            return
+        told = message(_request(requester, subject, {}), found)
+        if self._mode == "enforce":
+            raise AccessDenied(told)
+        _log.warning("not enforced: %s", told)
+
+    def _gathered(self, principal: Principal, subject: Subject) -> Policies | Decision:
+        """The policies that have a say, or the decision if no context key has one."""
+        holder = principal.holder(self._directory)
+        policies = Policies()
+        if holder is not None:
+            action, arn = subject.action.lower(), subject.resource.split(":", 5)
+            identity = [
+                reduced
+                for document in self._documents(holder)
+                if (reduced := _about(_read(document), action, arn)).statements
+            ]
+            boundary = None
+            if holder.boundary:
+                document = self._directory.document(holder.account, holder.boundary)
+                boundary = _about(_read(document or ""), action, arn)
+            policies = Policies(identity, boundary)
+        if _conditional(policies):
+            return policies
+        return evaluate(_request(principal.requester, subject, {}), policies)
+
+    def _documents(self, holder: Holder) -> Iterator[str]:
+        groups = (self._directory.find(holder.account, "group", name) for name in holder.groups)
+        for each in (holder, *(group for group in groups if group is not None)):
+            yield from each.inline.values()
+            for arn in each.attached:
+                document = self._directory.document(holder.account, arn)
+                if document is not None:
+                    yield document
+
+    def _clock_keys(self, second: int) -> dict[str, list[str]]:
+        """The time, written once a second."""
+        if second != self._second:
+            moment = utc(second).strftime("%Y-%m-%dT%H:%M:%SZ")
+            self._moment = {"aws:currenttime": [moment], "aws:epochtime": [str(second)]}
+            self._second = second
+        return self._moment
+
+    def _keys(self, principal: Principal, subject: Subject, source: str) -> dict[str, list[str]]:
+        now = self._clock.time()
+        requester = principal.requester
+        keys = {
+            **self._clock_keys(int(now)),
+            "aws:principalaccount": [requester.account],
+            "aws:principalarn": [requester.role or requester.arn],
+            "aws:principaltype": [principal.kind],
+            "aws:requestedregion": [principal.region],
+            "aws:securetransport": ["false"],
+            "aws:principalisawsservice": ["false"],
+            "aws:resourceaccount": [subject.owner],
+        }
+        if source:
+            keys["aws:sourceip"] = [source]
+        holder = principal.holder(self._directory)
+        if holder is not None:
+            keys["aws:userid"] = [principal.user_id(holder)]
+            if principal.user is not None:
+                keys["aws:username"] = [holder.name]
+            for name, value in holder.tags.items():
+                keys[f"aws:principaltag/{name.lower()}"] = [value]
+        keys.update((name, [value]) for name, value in subject.keys)
+        return keys
+
+
+def _request(requester: Requester, subject: Subject, keys: dict[str, list[str]]) -> Request:
+    return Request(requester, subject.action, subject.resource, subject.owner, keys)
+
+
+def _about(policy: Policy | None, action: str, arn: list[str]) -> Policy:
+    """A policy's statements that speak of an action on a resource, whatever their conditions."""
+    statements = policy.statements if policy is not None else ()
+    return Policy(tuple(each for each in statements if each.may_concern(action, arn)))
+
+
+def _conditional(policies: Policies) -> bool:
+    """Whether anything but action and resource has a say."""
+    everything = [*policies.identity, *([policies.boundary] if policies.boundary else [])]
+    return any(statement.conditional for policy in everything for statement in policy.statements)

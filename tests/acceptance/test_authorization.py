@@ -1,0 +1,190 @@
+"""Who may do what: users with keys and policies, as boto3 sees it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.conftest import ROLE, RUNTIME, Functions, Server, make_zip
+
+ACCOUNT = "000000000000"
+
+
+def allow(action: str | list[str], resource: str = "*", **more: Any) -> str:
+    statement = {"Effect": "Allow", "Action": action, "Resource": resource, **more}
+    return json.dumps({"Version": "2012-10-17", "Statement": statement})
+
+
+class User:
+    """A user with a key, and clients that carry it."""
+
+    def __init__(self, server: Server, name: str) -> None:
+        self.server = server
+        self.name = name
+        self.iam = server.client("iam")
+        self.iam.create_user(UserName=name)
+        self.key = self.iam.create_access_key(UserName=name)["AccessKey"]
+
+    def client(self, service: str, **changes: str) -> Any:
+        return boto3.client(service, **{
+            "endpoint_url": self.server.endpoint, "region_name": "us-east-1",
+            "aws_access_key_id": self.key["AccessKeyId"],
+            "aws_secret_access_key": self.key["SecretAccessKey"], **changes,
+        })  # fmt: skip
+
+    def may(self, policy: str, name: str = "may") -> None:
+        self.iam.put_user_policy(UserName=self.name, PolicyName=name, PolicyDocument=policy)
+
+
+def denied(call: Callable[[], Any]) -> str:
+    """The message of a denial."""
+    with pytest.raises(ClientError) as caught:
+        call()
+    error = caught.value.response["Error"]
+    assert error["Code"] in ("AccessDenied", "AccessDeniedException"), error
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+    return str(error["Message"])
+
+
+@pytest.fixture
+def ann(servers: Callable[..., Server]) -> User:
+    return User(servers(), "ann")
+
+
+def test_a_user_may_do_nothing_until_a_policy_says_so_and_at_once_when_it_does(ann: User) -> None:
+    functions = Functions(ann.server, "authz")
+    one, other = (functions.create("def handler(e, c): return 1") for _ in range(2))
+    client = ann.client("lambda")
+    arn = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:{one}"
+    assert denied(lambda: client.invoke(FunctionName=one)) == (
+        f"User: arn:aws:iam::{ACCOUNT}:user/ann is not authorized to perform: "
+        f"lambda:InvokeFunction on resource: {arn} because no identity-based policy allows the "
+        "lambda:InvokeFunction action"
+    )
+    ann.may(allow("lambda:InvokeFunction", arn))
+    assert client.invoke(FunctionName=one)["Payload"].read() == b"1"
+    denied(lambda: client.invoke(FunctionName=other))
+    denied(lambda: client.get_function(FunctionName=one))
+    # A qualifier is part of the resource.
+    denied(lambda: client.invoke(FunctionName=one, Qualifier="$LATEST"))
+    ann.may(allow("lambda:InvokeFunction", arn + "*"))
+    assert client.invoke(FunctionName=one, Qualifier="$LATEST")["StatusCode"] == 200
+    ann.iam.delete_user_policy(UserName="ann", PolicyName="may")
+    denied(lambda: client.invoke(FunctionName=one))
+
+
+def test_managed_policies_groups_boundaries_and_denials_have_their_say(ann: User) -> None:
+    client, iam = ann.client("lambda"), ann.iam
+    read = "arn:aws:iam::aws:policy/AWSLambda_ReadOnlyAccess"
+    iam.create_group(GroupName="readers")
+    iam.attach_group_policy(GroupName="readers", PolicyArn=read)
+    denied(client.list_functions)
+    iam.add_user_to_group(GroupName="readers", UserName="ann")
+    assert client.list_functions()["Functions"] == []
+    own = iam.create_policy(PolicyName="bound", PolicyDocument=allow("s3:*"))["Policy"]["Arn"]
+    iam.put_user_permissions_boundary(UserName="ann", PermissionsBoundary=own)
+    assert "because no permissions boundary allows" in denied(client.list_functions)
+    iam.create_policy_version(
+        PolicyArn=own, PolicyDocument=allow(["s3:*", "lambda:List*"]), SetAsDefault=True
+    )
+    assert client.list_functions()["Functions"] == []
+    ann.may(allow("lambda:*").replace("Allow", "Deny"), "no")
+    assert "explicit deny" in denied(client.list_functions)
+    iam.delete_user_policy(UserName="ann", PolicyName="no")
+    iam.remove_user_from_group(GroupName="readers", UserName="ann")
+    denied(client.list_functions)
+
+
+def test_conditions_and_variables_are_those_of_the_request(ann: User) -> None:
+    iam = ann.client("iam")
+    own = f"arn:aws:iam::{ACCOUNT}:user/${{aws:username}}"
+    ann.may(allow("iam:GetUser", own))
+    assert iam.get_user()["User"]["UserName"] == "ann"
+    assert iam.get_user(UserName="ann")["User"]["UserName"] == "ann"
+    ann.iam.create_user(UserName="bob")
+    denied(lambda: iam.get_user(UserName="bob"))
+    here = {"StringEquals": {"aws:RequestedRegion": "us-east-1"}}
+    ann.may(allow("logs:DescribeLogGroups", Condition=here), "logs")
+    assert ann.client("logs").describe_log_groups()["logGroups"] == []
+    elsewhere = ann.client("logs", region_name="eu-west-1")
+    denied(elsewhere.describe_log_groups)
+    tagged = {"StringEquals": {"aws:PrincipalTag/team": "blue"}}
+    ann.may(allow("cloudwatch:ListMetrics", Condition=tagged), "metrics")
+    metrics = ann.client("cloudwatch")
+    denied(metrics.list_metrics)
+    ann.iam.tag_user(UserName="ann", Tags=[{"Key": "team", "Value": "blue"}])
+    assert metrics.list_metrics()["Metrics"] == []
+
+
+def test_a_role_is_passed_by_who_may_pass_it(ann: User) -> None:
+    client = ann.client("lambda")
+    ann.may(allow("lambda:CreateFunction"))
+    made = {
+        "FunctionName": "f", "Runtime": RUNTIME, "Handler": "app.handler", "Role": ROLE,
+        "Code": {"ZipFile": make_zip({"app.py": "def handler(e, c): return 1"})},
+    }  # fmt: skip
+    assert f"iam:PassRole on resource: {ROLE}" in denied(lambda: client.create_function(**made))
+    wrong = {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}
+    ann.may(allow("iam:PassRole", ROLE, Condition=wrong), "pass")
+    denied(lambda: client.create_function(**made))
+    right = {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
+    ann.may(allow("iam:PassRole", ROLE, Condition=right), "pass")
+    assert client.create_function(**made)["FunctionName"] == "f"
+
+
+def test_a_stolen_key_is_of_no_use_once_it_is_revoked(ann: User) -> None:
+    ann.may(allow("lambda:ListFunctions"))
+    client = ann.client("lambda")
+    assert client.list_functions()["Functions"] == []
+    forged = ann.client("lambda", aws_secret_access_key="x" * 40)
+    with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
+        forged.list_functions()
+    identifier = ann.key["AccessKeyId"]
+    listed = ann.iam.list_access_keys(UserName="ann")["AccessKeyMetadata"]
+    assert [(each["AccessKeyId"], each["Status"]) for each in listed] == [(identifier, "Active")]
+    ann.iam.update_access_key(UserName="ann", AccessKeyId=identifier, Status="Inactive")
+    with pytest.raises(ClientError, match="UnrecognizedClient"):
+        client.list_functions()
+    ann.iam.update_access_key(UserName="ann", AccessKeyId=identifier, Status="Active")
+    assert client.list_functions()["Functions"] == []
+    second = ann.iam.create_access_key(UserName="ann")["AccessKey"]
+    assert second["SecretAccessKey"] != ann.key["SecretAccessKey"]
+    with pytest.raises(ClientError, match="LimitExceeded"):
+        ann.iam.create_access_key(UserName="ann")
+    ann.iam.delete_access_key(UserName="ann", AccessKeyId=identifier)
+    with pytest.raises(ClientError, match="UnrecognizedClient"):
+        client.list_functions()
+    owner = ann.server.client("sts").get_access_key_info(AccessKeyId=second["AccessKeyId"])
+    assert owner["Account"] == ACCOUNT
+
+
+def test_keys_outlive_a_crash_and_their_secrets_are_not_in_the_database(
+    ann: User, servers: Callable[..., Server]
+) -> None:
+    ann.may(allow("lambda:ListFunctions"))
+    ann.server.kill()
+    data = ann.server.data
+    for path in data.glob("metadata.db*"):
+        content = path.read_bytes()
+        assert ann.key["SecretAccessKey"].encode() not in content
+    assert (data / "secret.key").stat().st_mode & 0o777 == 0o600
+    ann.server = servers()
+    assert ann.client("lambda").list_functions()["Functions"] == []
+    assert ann.client("sts").get_caller_identity()["Arn"] == f"arn:aws:iam::{ACCOUNT}:user/ann"
+
+
+@pytest.mark.parametrize("mode", ["log", "off"])
+def test_a_setting_relaxes_it_and_is_announced(
+    servers: Callable[..., Server], capfd: pytest.CaptureFixture[str], mode: str
+) -> None:
+    server = servers("--authorization", mode)
+    ann = User(server, "ann")
+    assert ann.client("lambda").list_functions()["Functions"] == []
+    said = capfd.readouterr().err
+    assert f"authorization = {mode}" in said
+    assert ("not enforced: User: arn:aws:iam" in said) is (mode == "log")

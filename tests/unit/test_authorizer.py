@@ -1,0 +1,181 @@
+"""Decisions by the directory: correct at once after every change, whatever was kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lambent.clock import ManualClock
+from lambent.errors import AccessDenied, StartError
+from lambent.iam.authenticate import Principal
+from lambent.iam.authorizer import Authorizer, Subject
+from lambent.iam.directory import Directory
+from lambent.iam.entities import Holder, Key
+from lambent.iam.keyring import KeyRing
+from lambent.iam.sessions import RoleSessions
+from lambent.store.memory import MemoryStore
+
+GET = Subject("s3:GetObject", "arn:aws:s3:::b/k", "1")
+
+
+def allow(action: str, **more: Any) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": {
+        "Effect": "Allow", "Action": action, "Resource": "*", **more}})  # fmt: skip
+
+
+class World:
+    """A directory with a user, ann."""
+
+    def __init__(self, mode: str = "enforce") -> None:
+        self.clock = ManualClock(1_800_000_000.0)
+        self.directory = Directory(MemoryStore())
+        self.authorizer = Authorizer(self.directory, self.clock, mode)
+
+    async def open(self) -> None:
+        ann = Holder(kind="user", account="1", name="ann", path="/", identifier="AIDA", created=0.0)
+        self.ann = await self.directory.create(ann)
+
+    async def change(self, **changes: Any) -> None:
+        await self.directory.change("1", "user", "ann", lambda user: replace(user, **changes))
+
+    def may(self, subject: Subject = GET, principal: Principal | None = None) -> bool:
+        try:
+            self.authorizer.check(
+                principal or Principal("1", "K", "r", "s3", user=self.ann), subject
+            )
+        except AccessDenied:
+            return False
+        return True
+
+
+def play(scenario: Callable[[World], Awaitable[None]], mode: str = "enforce") -> None:
+    async def whole() -> None:
+        world = World(mode)
+        await world.open()
+        await scenario(world)
+
+    asyncio.run(whole())
+
+
+def test_a_change_is_in_force_with_the_next_decision() -> None:
+    async def scenario(world: World) -> None:
+        for _ in range(2):
+            assert not world.may() and not world.may()
+            await world.change(inline={"p": allow("s3:Get*")})
+            assert world.may() and world.may()
+            await world.change(inline={})
+
+    play(scenario)
+
+
+def test_a_condition_is_looked_at_each_time() -> None:
+    async def scenario(world: World) -> None:
+        until = {"DateLessThan": {"aws:CurrentTime": "2027-01-15T08:00:10Z"}}
+        await world.change(inline={"p": allow("s3:*", Condition=until)})
+        assert world.may()
+        world.clock.advance(9)
+        assert world.may()
+        world.clock.advance(1)
+        assert not world.may()
+
+    play(scenario)
+
+
+def test_resources_and_actions_with_variables_are_those_of_who_asks() -> None:
+    async def scenario(world: World) -> None:
+        await world.change(
+            inline={"p": allow("s3:${aws:PrincipalTag/verb}")}, tags={"verb": "Put*"}
+        )
+        assert not world.may()
+        await world.change(tags={"verb": "GetObject"})
+        assert world.may()
+
+    play(scenario)
+
+
+def test_root_may_everything_in_its_account_and_nothing_elsewhere() -> None:
+    async def scenario(world: World) -> None:
+        root = Principal("1", "K", "r", "s3")
+        assert world.may(GET, root)
+        assert not world.may(replace(GET, owner="2"), root)
+
+    play(scenario)
+
+
+def test_a_session_has_the_permissions_of_its_role_while_that_is_there() -> None:
+    async def scenario(world: World) -> None:
+        sessions = RoleSessions(world.clock, KeyRing(b"k" * 32))
+        session = sessions.issue("1", "arn:aws:iam::1:role/worker", "f")
+        principal = Principal("1", "A", "r", "s3", session)
+        assert not world.may(GET, principal)
+        role = Holder(
+            kind="role", account="1", name="worker", path="/", identifier="AROA", created=0.0,
+            inline={"p": allow("s3:*", Condition={"StringLike": {"aws:userid": "AROA:f"}})},
+        )  # fmt: skip
+        await world.directory.create(role)
+        assert world.may(GET, principal)
+        # A role of the same name below another path is another role.
+        elsewhere = sessions.issue("1", "arn:aws:iam::1:role/team/worker", "f")
+        assert not world.may(GET, Principal("1", "A", "r", "s3", elsewhere))
+        await world.directory.delete("1", "role", "worker", lambda role: None)
+        assert not world.may(GET, principal)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(("mode", "may"), [("enforce", False), ("log", True), ("off", True)])
+def test_the_mode_says_what_a_denial_means(
+    caplog: pytest.LogCaptureFixture, mode: str, may: bool
+) -> None:
+    async def scenario(world: World) -> None:
+        assert world.may() is may
+        assert bool(caplog.records) is (mode == "log")
+
+    play(scenario, mode)
+
+
+def test_keys_are_found_while_their_user_has_them() -> None:
+    async def scenario(world: World) -> None:
+        assert world.directory.key_owner("AKIA1") is None
+        await world.change(keys=(Key("AKIA1", True, 0.0),))
+        owner = world.directory.key_owner("AKIA1")
+        assert owner is not None and owner.name == "ann"
+        await world.change(keys=(Key("AKIA2", True, 0.0),))
+        assert world.directory.key_owner("AKIA1") is None
+        await world.directory.delete("1", "user", "ann", lambda user: None)
+        assert world.directory.key_owner("AKIA2") is None
+
+    play(scenario)
+
+
+def test_a_key_file_is_made_once_and_everything_follows_from_it(tmp_path: Path) -> None:
+    path = tmp_path / "data/secret.key"
+    one, again = KeyRing.open(path), KeyRing.open(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert one.secret_of("AKIA1") == again.secret_of("AKIA1") != one.secret_of("AKIA2")
+    assert len(one.secret_of("AKIA1")) == 40
+    assert one.derive(b"a", b"x") != one.derive(b"b", b"x")
+    other = KeyRing.open(tmp_path / "other.key")
+    assert other.secret_of("AKIA1") != one.secret_of("AKIA1")
+    path.write_bytes(b"short")
+    with pytest.raises(StartError, match="not 32 bytes"):
+        KeyRing.open(path)
+
+
+def test_a_session_outlives_the_server_but_not_its_time(tmp_path: Path) -> None:
+    clock = ManualClock(1_800_000_000.0)
+    session = RoleSessions(clock, KeyRing(b"k" * 32)).issue("1", "arn:aws:iam::1:role/r", "n")
+    later = RoleSessions(clock, KeyRing(b"k" * 32))
+    assert later.read(session.access_key_id, session.token) == session
+    assert later.read("ASIAOTHER", session.token) is None
+    assert (
+        RoleSessions(clock, KeyRing(b"x" * 32)).read(session.access_key_id, session.token) is None
+    )
+    clock.advance(12 * 3600)
+    assert later.read(session.access_key_id, session.token) is None
