@@ -329,6 +329,7 @@ class App:
         policies = ManagedPolicies(self.directory, self.clock)
         holders = Holders(self.directory, self.clock)
         keys = AccessKeys(self.directory, self.clock, self.ring)
+        tokens = SecurityTokens(self.directory, self.keys, self.sessions, authorizer)
         return {
             "lambda": RestService(
                 model.load("lambda"), self._lambda_handlers(), asks(authorization.of_lambda)
@@ -340,7 +341,7 @@ class App:
             ),
             "sts": QueryService(
                 sts_model,
-                operations.handlers_of(sts_model, SecurityTokens(self.directory, self.keys)),
+                operations.handlers_of(sts_model, tokens),
                 asks(authorization.of_sts),
             ),
             "monitoring": RpcService(

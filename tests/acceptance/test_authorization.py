@@ -178,6 +178,81 @@ def test_keys_outlive_a_crash_and_their_secrets_are_not_in_the_database(
     assert ann.client("sts").get_caller_identity()["Arn"] == f"arn:aws:iam::{ACCOUNT}:user/ann"
 
 
+def trust(principal: str, **more: Any) -> str:
+    statement = {"Effect": "Allow", "Principal": {"AWS": principal}, "Action": "sts:AssumeRole"}
+    return json.dumps({"Version": "2012-10-17", "Statement": {**statement, **more}})
+
+
+def assumed(user: User, name: str = "worker", **more: Any) -> dict[str, str]:
+    """Credentials of a role, as a client takes them."""
+    arn = f"arn:aws:iam::{ACCOUNT}:role/{name}"
+    answer = user.client("sts").assume_role(RoleArn=arn, RoleSessionName="one", **more)
+    told = answer["Credentials"]
+    return {
+        "aws_access_key_id": told["AccessKeyId"],
+        "aws_secret_access_key": told["SecretAccessKey"],
+        "aws_session_token": told["SessionToken"],
+    }
+
+
+def test_a_role_is_assumed_by_whom_it_trusts(ann: User) -> None:
+    iam, me = ann.iam, f"arn:aws:iam::{ACCOUNT}:user/ann"
+    iam.create_role(RoleName="worker", AssumeRolePolicyDocument=trust(me + "-not"))
+    iam.put_role_policy(
+        RoleName="worker", PolicyName="p", PolicyDocument=allow(["lambda:List*", "iam:ListRoles"])
+    )
+    assert "sts:AssumeRole" in denied(lambda: assumed(ann))
+    assert "sts:AssumeRole" in denied(lambda: assumed(ann, "nobody"))
+    iam.update_assume_role_policy(RoleName="worker", PolicyDocument=trust(me))
+    credentials = assumed(ann)
+    client = ann.client("lambda", **credentials)
+    assert client.list_functions()["Functions"] == []
+    denied(lambda: client.get_account_settings())
+    told = ann.client("sts", **credentials).get_caller_identity()
+    assert told["Arn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/worker/one"
+    assert told["UserId"].startswith("AROA") and told["UserId"].endswith(":one")
+    # To the account: it is the user's own policies that say.
+    iam.update_assume_role_policy(
+        RoleName="worker", PolicyDocument=trust(f"arn:aws:iam::{ACCOUNT}:root")
+    )
+    denied(lambda: assumed(ann))
+    ann.may(allow("sts:AssumeRole", f"arn:aws:iam::{ACCOUNT}:role/worker"))
+    assumed(ann)
+    secret = trust(me, Condition={"StringEquals": {"sts:ExternalId": "open=sesame"}})
+    iam.update_assume_role_policy(RoleName="worker", PolicyDocument=secret)
+    ann.iam.delete_user_policy(UserName="ann", PolicyName="may")
+    denied(lambda: assumed(ann))
+    denied(lambda: assumed(ann, ExternalId="open=barley"))
+    assumed(ann, ExternalId="open=sesame")
+    root = ann.server.client("sts")
+    arn = f"arn:aws:iam::{ACCOUNT}:role/worker"
+    said = denied(lambda: root.assume_role(RoleArn=arn, RoleSessionName="root"))
+    assert said == "Roles may not be assumed by root accounts."
+
+
+def test_a_session_is_narrowed_by_its_policies_and_ends(ann: User) -> None:
+    iam = ann.iam
+    iam.create_role(
+        RoleName="worker", AssumeRolePolicyDocument=trust(f"arn:aws:iam::{ACCOUNT}:user/ann")
+    )
+    iam.put_role_policy(RoleName="worker", PolicyName="p", PolicyDocument=allow("lambda:*"))
+    narrow = ann.client("lambda", **assumed(ann, Policy=allow("lambda:ListLayers")))
+    wide = ann.client("lambda", **assumed(ann))
+    assert wide.list_functions()["Functions"] == []
+    assert "because no session policy allows" in denied(narrow.list_functions)
+    assert narrow.list_layers()["Layers"] == []
+    read = "arn:aws:iam::aws:policy/AWSLambda_ReadOnlyAccess"
+    reader = ann.client("lambda", **assumed(ann, PolicyArns=[{"arn": read}]))
+    assert reader.list_functions()["Functions"] == []
+    denied(lambda: reader.delete_function(FunctionName="f"))
+    with pytest.raises(ClientError, match="MaxSessionDuration"):
+        assumed(ann, DurationSeconds=7200)
+    with pytest.raises(ClientError, match="MalformedPolicyDocument"):
+        assumed(ann, Policy="{}")
+    with pytest.raises(ClientError, match="NoSuchEntity"):
+        assumed(ann, PolicyArns=[{"arn": "arn:aws:iam::aws:policy/NoSuchPolicy"}])
+
+
 @pytest.mark.parametrize("mode", ["log", "off"])
 def test_a_setting_relaxes_it_and_is_announced(
     servers: Callable[..., Server], capfd: pytest.CaptureFixture[str], mode: str

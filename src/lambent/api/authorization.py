@@ -24,8 +24,9 @@ _LAMBDA_ACTIONS = {
     "InvokeWithResponseStream": "InvokeFunction",
     "GetLayerVersionByArn": "GetLayerVersion",
 }
-# Nobody is ever refused these.
-_FREE = {"GetCallerIdentity", "GetAccessKeyInfo", "GetSessionToken", "DecodeAuthorizationMessage"}
+# Nobody is ever refused these; whether a role may be assumed its trust policy has a say in, so
+# that is asked where the role is at hand.
+_FREE = {"AssumeRole", "GetCallerIdentity", "GetAccessKeyInfo"}
 _KINDS: tuple[Kind, ...] = ("user", "role", "group")
 
 

@@ -1,23 +1,40 @@
-"""STS: who is asking, and whose a key is."""
+"""STS: who is asking, whose a key is, and credentials of roles for a while."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from lambent.api import iam_forms as forms
 from lambent.api.context import Context
-from lambent.errors import ValidationError
+from lambent.errors import AccessDenied, OperationNotOffered, ValidationError
+from lambent.iam.authorizer import Authorizer, Subject
 from lambent.iam.credentials import CredentialStore
 from lambent.iam.directory import Directory
+from lambent.iam.sessions import RoleSessions
 
 Parameters = dict[str, Any]
+
+# Characters of all session policies.  Source: "IAM and STS quotas".
+_SESSION_POLICY = 2048
+_SESSION_POLICIES = 10
+_CHAINED_SECONDS = 3600
+_NOT_OFFERED = ("Tags", "TransitiveTagKeys", "SourceIdentity", "ProvidedContexts", "SerialNumber")
 
 
 class SecurityTokens:
     """Handlers of STS."""
 
-    def __init__(self, directory: Directory, keys: CredentialStore) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        keys: CredentialStore,
+        sessions: RoleSessions,
+        authorizer: Authorizer,
+    ) -> None:
         self._directory = directory
         self._keys = keys
+        self._sessions = sessions
+        self._authorizer = authorizer
 
     async def get_caller_identity(self, context: Context, parameters: Parameters) -> Parameters:
         principal = context.principal
@@ -33,3 +50,62 @@ class SecurityTokens:
         if account is None:
             raise ValidationError("Request is missing or has invalid AccessKeyId")
         return {"Account": account}
+
+    async def assume_role(self, context: Context, parameters: Parameters) -> Parameters:
+        for name in _NOT_OFFERED:
+            if name in parameters:
+                raise OperationNotOffered(f"{name} is not offered by this version of Lambent.")
+        principal = context.principal
+        arn, name = parameters["RoleArn"], parameters["RoleSessionName"]
+        parts = arn.split(":", 5)
+        account = parts[4] if len(parts) == 6 else ""
+        role = self._directory.find(account, "role", arn.rpartition("/")[2])
+        if role is None or role.arn != arn:
+            raise AccessDenied(
+                f"User: {principal.requester.arn} is not authorized to perform: sts:AssumeRole on "
+                f"resource: {arn}"
+            )
+        if principal.is_root and self._authorizer.enforcing:
+            raise AccessDenied("Roles may not be assumed by root accounts.")
+        keys = [("sts:rolesessionname", name)]
+        if "ExternalId" in parameters:
+            keys.append(("sts:externalid", parameters["ExternalId"]))
+        subject = Subject("sts:AssumeRole", arn, account, tuple(keys))
+        self._authorizer.check_trust(principal, subject, role.trust)
+        seconds = parameters.get("DurationSeconds", 3600)
+        if principal.session is not None and seconds > _CHAINED_SECONDS:
+            raise ValidationError(
+                "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed "
+                "by role chaining"
+            )
+        if seconds > role.max_session:
+            raise ValidationError(
+                "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
+            )
+        policy, policies = self._narrowing(account, parameters)
+        session = self._sessions.issue(account, arn, name, seconds, policy, policies)
+        return {
+            "Credentials": {
+                "AccessKeyId": session.access_key_id,
+                "SecretAccessKey": session.secret,
+                "SessionToken": session.token,
+                "Expiration": float(session.until),
+            },
+            "AssumedRoleUser": {
+                "AssumedRoleId": f"{role.identifier}:{name}",
+                "Arn": session.arn,
+            },
+            "PackedPolicySize": 100 * len(policy) // _SESSION_POLICY if policy else None,
+        }
+
+    def _narrowing(self, account: str, parameters: Parameters) -> tuple[str, tuple[str, ...]]:
+        """The session policies of a request, found valid."""
+        policy = parameters.get("Policy", "")
+        if policy:
+            policy = forms.policy_document(policy, _SESSION_POLICY, "SessionPolicySize")
+        arns = tuple(each["arn"] for each in parameters.get("PolicyArns", ()) if "arn" in each)
+        if len(arns) > _SESSION_POLICIES:
+            raise ValidationError("There can be no more than 10 managed session policies.")
+        for each in arns:
+            self._directory.policy(account, each)
+        return policy, arns

@@ -22,11 +22,12 @@ from lambent.aws.serialize import WireResponse
 _MOST_PAIRS = 20_000
 _DEEPEST = 20
 _HEADERS = [("Content-Type", "text/xml")]
+_NUMBER = re.compile(r"[0-9]{1,9}")
 # What XML 1.0 cannot say at all.
 _UNSPEAKABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-_Node = dict[str, Any]
-"""Names with dots, taken apart: a value lies under "" of its node."""
+_Node = dict[str | None, Any]
+"""Names with dots, taken apart: a value lies under None of its node, which no name is."""
 
 
 def parse_form(body: bytes) -> dict[str, str]:
@@ -54,7 +55,7 @@ def parameters(operation: Operation, form: dict[str, str]) -> dict[str, Any]:
         node = root
         for part in parts:
             node = node.setdefault(part, {})
-        node[""] = value
+        node[None] = value
     found = _read(operation.input, root)
     assert isinstance(found, dict)
     return found
@@ -75,10 +76,10 @@ def _read(shape: Shape, node: _Node) -> Any:
         assert shape.key is not None and shape.value is not None
         value = shape.value
         return {
-            each.get("key", {}).get("", ""): _read(value, each.get("value", {}))
+            each.get("key", {}).get(None, ""): _read(value, each.get("value", {}))
             for each in _numbered(node.get("entry", {}))
         }
-    text = node.get("", "")
+    text = node.get(None, "")
     if shape.kind == "blob":
         try:
             return base64.b64decode(text, validate=True)
@@ -89,7 +90,8 @@ def _read(shape: Shape, node: _Node) -> Any:
 
 def _numbered(node: _Node) -> Iterator[_Node]:
     """A list's elements in the order of their numbers."""
-    for number in sorted((name for name in node if name.isdecimal()), key=int):
+    numbers = [name for name in node if name is not None and _NUMBER.fullmatch(name)]
+    for number in sorted(numbers, key=int):
         yield node[number]
 
 

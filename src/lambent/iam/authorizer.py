@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lambent.clock import Clock, utc
 from lambent.errors import AccessDenied
@@ -50,6 +50,14 @@ def _read(document: str) -> Policy | None:
         return None  # it was found valid once; what cannot be read grants nothing
 
 
+@functools.lru_cache(1024)
+def _read_trust(document: str) -> Policy | None:
+    try:
+        return read(document, principals=True, resources=False)
+    except Malformed:
+        return None
+
+
 class Authorizer:
     """Decides by the directory; mode: enforce, log (what would be denied) or off."""
 
@@ -63,6 +71,22 @@ class Authorizer:
         # Principal, action, resource → the policies that speak of it, or what follows from them.
         self._known: dict[tuple[str, str, str, str], Policies | Decision] = {}
 
+    @property
+    def enforcing(self) -> bool:
+        """Whether a denial is one."""
+        return self._mode == "enforce"
+
+    def check_trust(self, principal: Principal, subject: Subject, trust: str) -> None:
+        """Raise AccessDenied unless a role's trust policy, and its own, let it assume the role."""
+        if self._mode == "off":
+            return
+        requester = principal.requester
+        keys = self._keys(principal, subject, "")
+        policies = replace(self._policies(principal, subject), resource=_read_trust(trust))
+        decision = evaluate(_request(requester, subject, keys), policies)
+        if not decision.allowed:
+            self._refuse(message(_request(requester, subject, {}), decision))
+
     def check(self, principal: Principal, subject: Subject, source: str = "") -> None:
         """Raise AccessDenied unless it may; source: the caller's address."""
         if self._mode == "off" or (principal.is_root and principal.account == subject.owner):
@@ -71,7 +95,10 @@ class Authorizer:
         if self._generation != self._directory.generation or len(self._known) > _MOST_KEPT:
             self._known.clear()
             self._generation = self._directory.generation
-        key = (requester.arn, subject.action, subject.resource, subject.owner)
+        session = principal.session
+        # Sessions of one name may be narrowed in different ways.
+        who = session.token if session is not None and session.narrowed else requester.arn
+        key = (who, subject.action, subject.resource, subject.owner)
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = self._gathered(principal, subject)
@@ -80,30 +107,42 @@ class Authorizer:
             found = evaluate(_request(requester, subject, keys), found)
         if found.allowed:
             return
-        told = message(_request(requester, subject, {}), found)
-        if self._mode == "enforce":
+        self._refuse(message(_request(requester, subject, {}), found))
+
+    def _refuse(self, told: str) -> None:
+        if self.enforcing:
             raise AccessDenied(told)
         _log.warning("not enforced: %s", told)
 
     def _gathered(self, principal: Principal, subject: Subject) -> Policies | Decision:
         """The policies that have a say, or the decision if no context key has one."""
-        holder = principal.holder(self._directory)
-        policies = Policies()
-        if holder is not None:
-            action, arn = subject.action.lower(), subject.resource.split(":", 5)
-            identity = [
-                reduced
-                for document in self._documents(holder)
-                if (reduced := _about(_read(document), action, arn)).statements
-            ]
-            boundary = None
-            if holder.boundary:
-                document = self._directory.document(holder.account, holder.boundary)
-                boundary = _about(_read(document or ""), action, arn)
-            policies = Policies(identity, boundary)
+        policies = self._policies(principal, subject)
         if _conditional(policies):
             return policies
         return evaluate(_request(principal.requester, subject, {}), policies)
+
+    def _policies(self, principal: Principal, subject: Subject) -> Policies:
+        """What of its policies speaks of a subject."""
+        action, arn = subject.action.lower(), subject.resource.split(":", 5)
+        holder = principal.holder(self._directory)
+        if holder is None:
+            return Policies()
+        identity = [
+            reduced
+            for document in self._documents(holder)
+            if (reduced := _about(_read(document), action, arn)).statements
+        ]
+        boundary = session = None
+        if holder.boundary:
+            document = self._directory.document(holder.account, holder.boundary)
+            boundary = _about(_read(document or ""), action, arn)
+        if principal.session is not None and principal.session.narrowed:
+            documents = [principal.session.policy] if principal.session.policy else []
+            for each in principal.session.policies:
+                documents.append(self._directory.document(holder.account, each) or "")
+            narrowing = [_about(_read(each), action, arn) for each in documents]
+            session = Policy(tuple(each for policy in narrowing for each in policy.statements))
+        return Policies(identity, boundary, session)
 
     def _documents(self, holder: Holder) -> Iterator[str]:
         groups = (self._directory.find(holder.account, "group", name) for name in holder.groups)
@@ -160,5 +199,6 @@ def _about(policy: Policy | None, action: str, arn: list[str]) -> Policy:
 
 def _conditional(policies: Policies) -> bool:
     """Whether anything but action and resource has a say."""
-    everything = [*policies.identity, *([policies.boundary] if policies.boundary else [])]
+    limits = (each for each in (policies.boundary, policies.session) if each is not None)
+    everything = [*policies.identity, *limits]
     return any(statement.conditional for policy in everything for statement in policy.statements)

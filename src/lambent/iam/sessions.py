@@ -28,6 +28,16 @@ class Session:
     account: str
     role: str
     name: str
+    # When it ends, in POSIX time.
+    until: int
+    # What narrows it: a document or "", and ARNs of managed policies.
+    policy: str = ""
+    policies: tuple[str, ...] = ()
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether session policies have a say."""
+        return bool(self.policy or self.policies)
 
     def __repr__(self) -> str:
         return f"Session({self.arn})"
@@ -46,12 +56,21 @@ class RoleSessions:
         self._clock = clock
         self._ring = ring
 
-    def issue(self, account: str, role: str, name: str) -> Session:
-        """Credentials of a role in an account, under a session name."""
-        until = int(self._clock.time()) + LIFETIME_SECONDS
-        said = json.dumps([account, role, name, until, secrets.token_hex(8)]).encode()
-        signed = said + self._mac(b"token", said)
-        return self._session(base64.b64encode(signed).decode(), account, role, name)
+    def issue(
+        self,
+        account: str,
+        role: str,
+        name: str,
+        seconds: int = LIFETIME_SECONDS,
+        policy: str = "",
+        policies: tuple[str, ...] = (),
+    ) -> Session:
+        """Credentials of a role (its ARN) in an account, under a session name."""
+        until = int(self._clock.time()) + seconds
+        told = [account, role, name, until, policy, policies, secrets.token_hex(8)]
+        said = json.dumps(told).encode()
+        token = base64.b64encode(said + self._mac(b"token", said)).decode()
+        return self._session(token, account, role, name, until, policy, policies)
 
     def read(self, access_key_id: str, token: str) -> Session | None:
         """The session of a token; None if it is not one of ours, or over."""
@@ -62,15 +81,25 @@ class RoleSessions:
         said, mac = signed[:-32], signed[-32:]
         if not hmac.compare_digest(mac, self._mac(b"token", said)):
             return None
-        account, role, name, until, _ = json.loads(said)
-        session = self._session(token, account, role, name)
+        account, role, name, until, policy, policies, _ = json.loads(said)
+        session = self._session(token, account, role, name, until, policy, tuple(policies))
         fresh = self._clock.time() < until
         return session if fresh and session.access_key_id == access_key_id else None
 
-    def _session(self, token: str, account: str, role: str, name: str) -> Session:
+    def _session(
+        self,
+        token: str,
+        account: str,
+        role: str,
+        name: str,
+        until: int,
+        policy: str,
+        policies: tuple[str, ...],
+    ) -> Session:
         identifier = base64.b32encode(self._mac(b"id", token.encode())).decode()[:16]
         secret = base64.b64encode(self._mac(b"secret", token.encode())).decode()[:40]
-        return Session("ASIA" + identifier, secret, token, account, role, name)
+        identifier = "ASIA" + identifier
+        return Session(identifier, secret, token, account, role, name, until, policy, policies)
 
     def _mac(self, purpose: bytes, data: bytes) -> bytes:
         return self._ring.derive(b"session-" + purpose, data)
