@@ -58,8 +58,9 @@ from lambent.gateway.reports import Reports
 from lambent.http import Application, HttpServer
 from lambent.iam.authenticate import Authenticator
 from lambent.iam.authorizer import Authorizer
-from lambent.iam.credentials import AccessKey, CredentialStore
+from lambent.iam.credentials import DEFAULT_ACCOUNT, AccessKey, CredentialStore
 from lambent.iam.directory import Directory
+from lambent.iam.first_role import first_role
 from lambent.iam.keyring import KeyRing
 from lambent.iam.sessions import RoleSessions
 from lambent.invoke import Invoker, LocalExecutor
@@ -123,7 +124,11 @@ class App:
         self.directory = Directory(self.store)
         await self.directory.open()
         self.keys = CredentialStore(data, ring, self.directory)
+        if not self.keys.there:
+            # The first start: what a first function needs, as AWS's console would make it.
+            await first_role(self.directory, DEFAULT_ACCOUNT, self.clock)
         self.owner = self.keys.open()
+        self.authorizer = Authorizer(self.directory, self.clock, settings.authorization)
         self.ring = ring
         self.sessions = RoleSessions(self.clock, ring)
         self.layers = LayerCatalog(self.store)
@@ -321,7 +326,7 @@ class App:
         logs_model = model.load("logs")
         metrics_model = model.load("cloudwatch")
         iam_model, sts_model = model.load("iam"), model.load("sts")
-        authorizer = Authorizer(self.directory, self.clock, self.settings.authorization)
+        authorizer = self.authorizer
 
         def asks(subjects: Subjects) -> Authorization:
             return Authorization(authorizer, subjects)
@@ -370,7 +375,16 @@ class App:
         signing = CodeSigning(catalog, self.signing, clock)
         concurrency = settings.account_concurrency
         return operations.handlers(
-            Functions(catalog, self.languages, self.lifecycle, clock, code, layers, signing),
+            Functions(
+                catalog,
+                self.languages,
+                self.lifecycle,
+                clock,
+                code,
+                layers,
+                signing,
+                self.authorizer,
+            ),
             Versions(catalog),
             Aliases(catalog),
             layers,

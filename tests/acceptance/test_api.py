@@ -236,7 +236,7 @@ def test_wrong_credentials_are_refused(server: Server) -> None:
 def test_any_credentials_are_believed_only_when_told_to(servers: Any) -> None:
     import boto3
 
-    server = servers("--authentication", "any")
+    server = servers("--authentication", "any", "--authorization", "off")
 
     def client(account: str) -> Any:
         return boto3.client(

@@ -178,6 +178,38 @@ def test_keys_outlive_a_crash_and_their_secrets_are_not_in_the_database(
     assert ann.client("sts").get_caller_identity()["Arn"] == f"arn:aws:iam::{ACCOUNT}:user/ann"
 
 
+def test_a_functions_role_exists_and_trusts_lambda(server: Server) -> None:
+    client, iam = server.client(), server.client("iam")
+    made = {
+        "FunctionName": "roleless", "Runtime": RUNTIME, "Handler": "app.handler",
+        "Code": {"ZipFile": make_zip({"app.py": "def handler(e, c): return 1"})},
+    }  # fmt: skip
+    iam.create_role(
+        RoleName="ec2s", AssumeRolePolicyDocument=trust("x").replace(
+            '{"AWS": "x"}', '{"Service": "ec2.amazonaws.com"}'
+        )
+    )  # fmt: skip
+    iam.create_role(
+        RoleName="lambdas", Path="/mine/", AssumeRolePolicyDocument=trust("x").replace(
+            '{"AWS": "x"}', '{"Service": ["ec2.amazonaws.com", "lambda.amazonaws.com"]}'
+        )
+    )  # fmt: skip
+    for name in ("nobody", "ec2s", "lambdas"):
+        role = f"arn:aws:iam::{ACCOUNT}:role/{name}"
+        with pytest.raises(ClientError, match="cannot be assumed by Lambda") as caught:
+            client.create_function(Role=role, **made)
+        assert caught.value.response["Error"]["Code"] == "InvalidParameterValueException"
+    foreign = "arn:aws:iam::999999999999:role/lambda"
+    assert "Cross-account" in denied(lambda: client.create_function(Role=foreign, **made))
+    client.create_function(Role=f"arn:aws:iam::{ACCOUNT}:role/mine/lambdas", **made)
+    client.get_waiter("function_active_v2").wait(FunctionName="roleless")
+    with pytest.raises(ClientError, match="cannot be assumed"):
+        client.update_function_configuration(
+            FunctionName="roleless", Role=f"arn:aws:iam::{ACCOUNT}:role/ec2s"
+        )
+    client.delete_function(FunctionName="roleless")
+
+
 def trust(principal: str, **more: Any) -> str:
     statement = {"Effect": "Allow", "Principal": {"AWS": principal}, "Action": "sts:AssumeRole"}
     return json.dumps({"Version": "2012-10-17", "Statement": {**statement, **more}})

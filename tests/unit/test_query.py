@@ -94,6 +94,12 @@ def test_what_is_no_request_is_refused(operation: str, body: bytes) -> None:
         read(operation, body)
 
 
+def test_elements_without_a_number_that_could_be_are_none() -> None:
+    for number in (b"9" * 6000, b"x", b"-1", b"%D9%A1", b""):
+        body = b"RoleName=r&Tags.member." + number + b".Key=1"
+        assert read("TagRole", body) == {"RoleName": "r", "Tags": []}
+
+
 @given(
     st.binary(max_size=200) | st.text(alphabet="Tags.member1Key=&%", max_size=60).map(str.encode)
 )

@@ -18,6 +18,7 @@ from lambent.api.tags import check_tags
 from lambent.api.versions import publish
 from lambent.clock import Clock
 from lambent.errors import (
+    AccessDenied,
     InvalidParameterValue,
     OperationNotOffered,
     PreconditionFailed,
@@ -28,6 +29,7 @@ from lambent.functions import package
 from lambent.functions.catalog import Catalog, not_found, update_in_progress
 from lambent.functions.lifecycle import Lifecycle
 from lambent.functions.types import LATEST, Configuration, Function, FunctionVersion
+from lambent.iam.authorizer import Authorizer
 from lambent.runtime.languages import Languages
 
 _ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64"}
@@ -46,7 +48,9 @@ class Functions:
         code: CodeTaker,
         layers: Layers,
         signing: CodeSigning,
+        authorizer: Authorizer,
     ) -> None:
+        self._authorizer = authorizer
         self._catalog = catalog
         self._languages = languages
         self._lifecycle = lifecycle
@@ -252,10 +256,23 @@ class Functions:
             raise not_found(account, region, name, qualifier)
         return function, version, qualifier
 
+    def _check_role(self, context: Context, arn: str) -> None:
+        """A function's role is one of the account that trusts Lambda; AWS's words otherwise."""
+        if not self._authorizer.enforcing:
+            return
+        if arn.split(":")[4:5] != [context.account]:
+            raise AccessDenied("Cross-account pass role is not allowed.")
+        if not self._authorizer.trusts(arn, "lambda.amazonaws.com"):
+            raise InvalidParameterValue(
+                "The role defined for the function cannot be assumed by Lambda."
+            )
+
     async def _changes(self, context: Context, parameters: dict[str, Any]) -> dict[str, Any]:
         """The fields a request sets, its layers looked up, its runtime one this host has."""
         changes = configuration.changes(parameters)
         self._check_host(changes)
+        if "Role" in parameters:
+            self._check_role(context, parameters["Role"])
         if "Layers" in parameters:
             changes["layers"] = await self._layers.uses(context, parameters["Layers"])
         return changes

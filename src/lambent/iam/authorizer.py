@@ -87,6 +87,15 @@ class Authorizer:
         if not decision.allowed:
             self._refuse(message(_request(requester, subject, {}), decision))
 
+    def trusts(self, arn: str, service: str) -> bool:
+        """Whether there is such a role and a service may assume it."""
+        account, name = (arn.split(":", 5) + [""] * 5)[4], arn.rpartition("/")[2]
+        role = self._directory.find(account, "role", name)
+        if role is None or role.arn != arn:
+            return False
+        request = Request(Requester("", "", service=service), "sts:AssumeRole", arn, account)
+        return evaluate(request, Policies(resource=_read_trust(role.trust))).allowed
+
     def check(self, principal: Principal, subject: Subject, source: str = "") -> None:
         """Raise AccessDenied unless it may; source: the caller's address."""
         if self._mode == "off" or (principal.is_root and principal.account == subject.owner):

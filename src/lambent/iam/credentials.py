@@ -41,6 +41,11 @@ class CredentialStore:
         self._directory = directory
         self._owner: AccessKey
 
+    @property
+    def there(self) -> bool:
+        """Whether an owner's key has been created."""
+        return self._path.exists()
+
     def open(self) -> AccessKey:
         """Read the owner's key, or create it; returns it."""
         if not self._path.exists():
