@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -159,6 +161,15 @@ def test_a_stolen_key_is_of_no_use_once_it_is_revoked(ann: User) -> None:
     ann.iam.delete_access_key(UserName="ann", AccessKeyId=identifier)
     with pytest.raises(ClientError, match="UnrecognizedClient"):
         client.list_functions()
+    # Whoever may change his own keys need not say whose they are.
+    ann.may(allow("iam:*AccessKey*", f"arn:aws:iam::{ACCOUNT}:user/${{aws:username}}"), "keys")
+    other = User(ann.server, "bob")
+    own = ann.client("iam", aws_access_key_id=second["AccessKeyId"],
+                     aws_secret_access_key=second["SecretAccessKey"])  # fmt: skip
+    denied(lambda: own.delete_access_key(AccessKeyId=other.key["AccessKeyId"]))
+    assert [each["UserName"] for each in own.list_access_keys()["AccessKeyMetadata"]] == ["ann"]
+    third = own.create_access_key()["AccessKey"]["AccessKeyId"]
+    own.delete_access_key(AccessKeyId=third)
     owner = ann.server.client("sts").get_access_key_info(AccessKeyId=second["AccessKeyId"])
     assert owner["Account"] == ACCOUNT
 
@@ -283,6 +294,34 @@ def test_a_session_is_narrowed_by_its_policies_and_ends(ann: User) -> None:
         assumed(ann, Policy="{}")
     with pytest.raises(ClientError, match="NoSuchEntity"):
         assumed(ann, PolicyArns=[{"arn": "arn:aws:iam::aws:policy/NoSuchPolicy"}])
+
+
+def test_the_command_line_makes_lists_and_revokes_keys(servers: Callable[..., Server]) -> None:
+    server = servers()
+
+    def keys(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "lambent", "keys", *words]
+        command += ["--endpoint", server.endpoint, "--data-dir", str(server.data)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    made = json.loads(keys("create", "ci", "--policy", "AWSLambda_ReadOnlyAccess", "--json").stdout)
+    assert keys("create", "ci").stdout.startswith("export AWS_ACCESS_KEY_ID=AKIA")
+    client = boto3.client(
+        "lambda", endpoint_url=server.endpoint, region_name="us-east-1",
+        aws_access_key_id=made["access_key_id"],
+        aws_secret_access_key=made["secret_access_key"],
+    )  # fmt: skip
+    assert client.list_functions()["Functions"] == []
+    listed = json.loads(keys("ls", "--json").stdout)
+    assert [each["user"] for each in listed] == ["ci", "ci"]
+    assert made["access_key_id"] in keys("ls").stdout
+    assert keys("revoke", made["access_key_id"]).returncode == 0
+    with pytest.raises(ClientError, match="UnrecognizedClient"):
+        client.list_functions()
+    again = keys("revoke", made["access_key_id"])
+    assert again.returncode == 1 and "NoSuchEntity: The Access Key with id" in again.stderr
+    full = [keys("create", "ci") for _ in range(2)][-1]
+    assert full.returncode == 1 and "AccessKeysPerUser: 2" in full.stderr
 
 
 @pytest.mark.parametrize("mode", ["log", "off"])

@@ -127,6 +127,9 @@ def of_iam(directory: Directory) -> Subjects:
             holder = directory.find(account, kind, name)
             path = parameters.get("Path", "/") if holder is None else holder.path
             resource = f"arn:aws:iam::{account}:{kind}{path}{name}"
+        elif "AccessKeyId" in parameters:
+            owner = directory.key_owner(parameters["AccessKeyId"])
+            resource = owner.arn if owner is not None and owner.account == account else "*"
         elif operation.endswith("AccessKeys") or operation in ("GetUser", "CreateAccessKey"):
             resource = context.principal.requester.arn
         keys: tuple[tuple[str, str], ...] = ()

@@ -77,7 +77,9 @@ class AccessKeys:
         name = parameters.get("UserName")
         if name is None:
             owner = self._directory.key_owner(identifier)
-            name = owner.name if owner is not None else forms.own_name(context)
+            if owner is None or owner.account != context.account:
+                raise _no_key(identifier)
+            name = owner.name
 
         def apply(user: Holder) -> Holder:
             if all(each.identifier != identifier for each in user.keys):

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from xml.etree import ElementTree
 
 from lambent.aws import sigv4
 
@@ -139,6 +140,10 @@ class Client:
 
 def _refused(answer: Answer) -> Refused:
     code = answer.headers.get("x-amzn-errortype", f"HTTP {answer.status}")
+    if answer.body.startswith(b"<"):
+        found = ElementTree.fromstring(answer.body)  # noqa: S314 - what our own server wrote
+        told = {each.tag.rpartition("}")[2]: each.text or "" for each in found.iter()}
+        return Refused(told.get("Code", code), told.get("Message", ""))
     try:
         document = answer.json()
         message = document.get("message") or document.get("Message") or ""

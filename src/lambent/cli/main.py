@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from lambent import __version__, config
-from lambent.cli import cost, deploy, doctor, functions, runtimes, table
+from lambent.cli import cost, deploy, doctor, functions, keys, runtimes, table
 from lambent.cli.client import Client, Refused, Unreachable, profile
 
 ERROR, USAGE, UNREACHABLE = 1, 2, 3
@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     add("rm", "Delete functions.").add_argument("names", nargs="+")
     price = add("cost", "Show what functions have used, and what that would cost on AWS.")
     price.add_argument("--days", type=int, default=31, help="How many days back (31).")
+    _add_keys(add("keys", "Make, list and revoke access keys of users."), common)
     add("runtimes", "Show which languages this host has, and how to get the others.")
     add("doctor", "Show what this host can do.")
     aws = commands.add_parser("aws", help="Run the AWS CLI against this server.", add_help=False)
@@ -80,6 +81,18 @@ def _add_deploy(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=int, help="Seconds")
     parser.add_argument("--role", help="The execution role's ARN.")
     parser.add_argument("--env", action="append", metavar="NAME=VALUE")
+
+
+def _add_keys(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    text = "Make a key for a user, and the user if need be; its secret is printed once."
+    create = actions.add_parser("create", help=text, description=text, parents=[common])
+    create.add_argument("user")
+    create.add_argument("--policy", help="A managed policy to attach: its ARN, or AWS's name.")
+    actions.add_parser("ls", help="List all keys.", parents=[common])
+    text = "Delete keys."
+    revoke = actions.add_parser("revoke", help=text, description=text, parents=[common])
+    revoke.add_argument("keys", nargs="+", metavar="KEY")
 
 
 def _data_dir(arguments: argparse.Namespace) -> Path:
@@ -145,6 +158,8 @@ def _run(arguments: argparse.Namespace) -> int:
     client = Client(profile(_data_dir(arguments), arguments.endpoint))
     if command == "deploy":
         return deploy.run(arguments, client)
+    if command == "keys":
+        return keys.ACTIONS[arguments.action](arguments, client)
     handler = {
         "invoke": functions.invoke,
         "ls": functions.ls,
