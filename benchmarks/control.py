@@ -23,7 +23,9 @@ from urllib.parse import urlsplit
 from lambent.aws import sigv4
 from lambent.functions.catalog import PREFIX
 from lambent.functions.types import Configuration, Function, FunctionVersion
+from lambent.iam.keyring import KeyRing
 from lambent.store.repository import Repository
+from lambent.store.sealed import SealedStore
 from lambent.store.sqlite import SqliteStore
 from tests.conftest import ROLE, RUNTIME, Server, start_server
 
@@ -50,7 +52,8 @@ def _function(number: int) -> Function:
 
 
 async def _seed(data: Path, count: int) -> None:
-    store = SqliteStore(data / "metadata.db")
+    key = KeyRing.open(data / "secret.key").derive(b"store", b"")
+    store = SealedStore(SqliteStore(data / "metadata.db"), key)
     await store.open()
     functions = Repository(store, PREFIX, Function)
     for start in range(0, count, 500):

@@ -29,6 +29,7 @@ from lambent.api.functions import Functions
 from lambent.api.iam_holders import Holders
 from lambent.api.iam_keys import AccessKeys
 from lambent.api.iam_policies import ManagedPolicies
+from lambent.api.iam_simulation import Simulation
 from lambent.api.invocations import Invocations
 from lambent.api.layers import Layers
 from lambent.api.live_tail import LiveTail
@@ -81,6 +82,7 @@ from lambent.sandbox.base import SandboxBackend, SandboxError
 from lambent.sandbox.kernel.child import ENDPOINT_PORT
 from lambent.sandbox.namespaces import NamespaceBackend
 from lambent.sandbox.process import ProcessBackend
+from lambent.store.sealed import SealedStore
 from lambent.store.sqlite import SqliteStore
 
 _log = logging.getLogger(__name__)
@@ -117,7 +119,7 @@ class App:
         self._claim(data)
         _raise_descriptor_limit()
         ring = KeyRing.open(data / "secret.key")
-        self.store = SqliteStore(data / "metadata.db")
+        self.store = SealedStore(SqliteStore(data / "metadata.db"), ring.derive(b"store", b""))
         await self.store.open()
         self.blobs = FileBlobs(data / "blobs")
         await self.blobs.open()
@@ -334,6 +336,7 @@ class App:
         policies = ManagedPolicies(self.directory, self.clock)
         holders = Holders(self.directory, self.clock)
         keys = AccessKeys(self.directory, self.clock, self.ring)
+        simulation = Simulation(self.directory)
         tokens = SecurityTokens(self.directory, self.keys, self.sessions, authorizer)
         return {
             "lambda": RestService(
@@ -341,7 +344,10 @@ class App:
             ),
             "iam": QueryService(
                 iam_model,
-                {**operations.handlers_of(iam_model, policies, keys), **holders.handlers()},
+                {
+                    **operations.handlers_of(iam_model, policies, keys, simulation),
+                    **holders.handlers(),
+                },
                 asks(authorization.of_iam(self.directory)),
             ),
             "sts": QueryService(

@@ -296,6 +296,45 @@ def test_a_session_is_narrowed_by_its_policies_and_ends(ann: User) -> None:
         assumed(ann, PolicyArns=[{"arn": "arn:aws:iam::aws:policy/NoSuchPolicy"}])
 
 
+def test_the_simulator_says_what_would_be_decided(ann: User) -> None:
+    iam, me = ann.iam, f"arn:aws:iam::{ACCOUNT}:user/ann"
+
+    def simulate(*actions: str, **more: Any) -> dict[str, str]:
+        told = iam.simulate_principal_policy(PolicySourceArn=me, ActionNames=list(actions), **more)[
+            "EvaluationResults"
+        ]
+        return {each["EvalActionName"]: each["EvalDecision"] for each in told}
+
+    assert simulate("s3:GetObject") == {"s3:GetObject": "implicitDeny"}
+    at_home = {"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}}
+    ann.may(allow("s3:Get*", "arn:aws:s3:::b/*", Condition=at_home))
+    ann.may(allow("s3:GetBucket*").replace("Allow", "Deny"), "no")
+    entries = [{"ContextKeyName": "aws:SourceIp", "ContextKeyValues": ["203.0.113.7"],
+                "ContextKeyType": "ip"}]  # fmt: skip
+    where = {"ResourceArns": ["arn:aws:s3:::b/k"], "ContextEntries": entries}
+    assert simulate("s3:GetObject", "s3:PutObject", "s3:GetBucketAcl", **where) == {
+        "s3:GetObject": "allowed",
+        "s3:PutObject": "implicitDeny",
+        "s3:GetBucketAcl": "explicitDeny",
+    }
+    assert simulate("s3:GetObject", ResourceArns=["arn:aws:s3:::b/k"]) == {
+        "s3:GetObject": "implicitDeny"
+    }
+    bound = simulate(
+        "s3:GetObject", PermissionsBoundaryPolicyInputList=[allow("lambda:*")], **where
+    )
+    assert bound == {"s3:GetObject": "implicitDeny"}
+    custom = iam.simulate_custom_policy(
+        PolicyInputList=[allow("lambda:*")], ActionNames=["lambda:InvokeFunction"]
+    )["EvaluationResults"]
+    assert [each["EvalDecision"] for each in custom] == ["allowed"]
+    pages = iam.get_paginator("simulate_custom_policy").paginate(
+        PolicyInputList=[allow("*")], ActionNames=[f"s3:Get{n}" for n in range(7)],
+        PaginationConfig={"PageSize": 3},
+    )  # fmt: skip
+    assert [len(each["EvaluationResults"]) for each in pages] == [3, 3, 1]
+
+
 def test_the_command_line_makes_lists_and_revokes_keys(servers: Callable[..., Server]) -> None:
     server = servers()
 

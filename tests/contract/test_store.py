@@ -11,18 +11,21 @@ import pytest
 
 from lambent.store.base import ABSENT, Change, Conflict, Store
 from lambent.store.memory import MemoryStore
+from lambent.store.sealed import SealedStore
 from lambent.store.sqlite import SqliteStore
 
 Scenario = Callable[[Store], Awaitable[None]]
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["sqlite", "memory", "sealed"])
 def run(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Scenario], None]:
     """Run a scenario on an open store."""
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Store]:
-        store: Store = SqliteStore(tmp_path / "db") if request.param == "sqlite" else MemoryStore()
+        store: Store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "db")
+        if request.param == "sealed":
+            store = SealedStore(store, b"k" * 32)
         await store.open()
         yield store
         await store.close()

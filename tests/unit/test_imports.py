@@ -67,10 +67,12 @@ DRIVERS = {
         "observe/logs.py",
     },
     "uvloop": {"cli/serve.py"},
+    "cryptography": {"store/sealed.py"},
     "boto3": set(),
     "botocore": set(),
 }
 IMPLEMENTATIONS = {
+    "store.sealed",
     "store.sqlite",
     "store.memory",
     "blobs.files",

@@ -138,7 +138,7 @@ class Authorizer:
             return Policies()
         identity = [
             reduced
-            for document in self._documents(holder)
+            for document in documents_of(self._directory, holder)
             if (reduced := _about(_read(document), action, arn)).statements
         ]
         boundary = session = None
@@ -152,15 +152,6 @@ class Authorizer:
             narrowing = [_about(_read(each), action, arn) for each in documents]
             session = Policy(tuple(each for policy in narrowing for each in policy.statements))
         return Policies(identity, boundary, session)
-
-    def _documents(self, holder: Holder) -> Iterator[str]:
-        groups = (self._directory.find(holder.account, "group", name) for name in holder.groups)
-        for each in (holder, *(group for group in groups if group is not None)):
-            yield from each.inline.values()
-            for arn in each.attached:
-                document = self._directory.document(holder.account, arn)
-                if document is not None:
-                    yield document
 
     def _clock_keys(self, second: int) -> dict[str, list[str]]:
         """The time, written once a second."""
@@ -194,6 +185,17 @@ class Authorizer:
                 keys[f"aws:principaltag/{name.lower()}"] = [value]
         keys.update((name, [value]) for name, value in subject.keys)
         return keys
+
+
+def documents_of(directory: Directory, holder: Holder) -> Iterator[str]:
+    """Its policies: its own, and those of its groups."""
+    groups = (directory.find(holder.account, "group", name) for name in holder.groups)
+    for each in (holder, *(group for group in groups if group is not None)):
+        yield from each.inline.values()
+        for arn in each.attached:
+            document = directory.document(holder.account, arn)
+            if document is not None:
+                yield document
 
 
 def _request(requester: Requester, subject: Subject, keys: dict[str, list[str]]) -> Request:
