@@ -60,6 +60,9 @@ def test_the_tour_works_as_written(server: Server, tmp_path: Path) -> None:
     assert "Init Duration" in done.stderr
     assert (tmp_path / "output.txt").read_text() == '{"sum": 42, "connections": 1}'
     assert "Deleted adder2" in done.stdout
+    assert "AWSLambdaBasicExecutionRole" in done.stdout
+    assert "export AWS_SECRET_ACCESS_KEY=" in done.stdout
+    assert "allowed\timplicitDeny" in done.stdout
 
 
 def test_the_greeting_names_a_command_that_works(server: Server) -> None:
