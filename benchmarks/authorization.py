@@ -69,7 +69,7 @@ async def _measure(folder: Path) -> float:
     took = []
     for _ in range(_ROUNDS):
         began = time.perf_counter()
-        authorization.check("Invoke", context, parameters)
+        await authorization.check("Invoke", context, parameters)
         took.append(time.perf_counter() - began)
     directory.close()
     await store.close()

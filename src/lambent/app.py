@@ -17,7 +17,7 @@ from lambent import ids
 from lambent.api import authorization, operations
 from lambent.api.account import Account
 from lambent.api.aliases import Aliases
-from lambent.api.authorization import Authorization, Subjects
+from lambent.api.authorization import Authorization, ResourcePolicies, Subjects
 from lambent.api.cloudwatch import CloudWatch
 from lambent.api.code import CodeTaker
 from lambent.api.code_signing import CodeSigning
@@ -330,8 +330,8 @@ class App:
         iam_model, sts_model = model.load("iam"), model.load("sts")
         authorizer = self.authorizer
 
-        def asks(subjects: Subjects) -> Authorization:
-            return Authorization(authorizer, subjects)
+        def asks(subjects: Subjects, of_resource: ResourcePolicies | None = None) -> Authorization:
+            return Authorization(authorizer, subjects, of_resource)
 
         policies = ManagedPolicies(self.directory, self.clock)
         holders = Holders(self.directory, self.clock)
@@ -340,7 +340,9 @@ class App:
         tokens = SecurityTokens(self.directory, self.keys, self.sessions, authorizer)
         return {
             "lambda": RestService(
-                model.load("lambda"), self._lambda_handlers(), asks(authorization.of_lambda)
+                model.load("lambda"),
+                self._lambda_handlers(),
+                asks(authorization.of_lambda, authorization.of_functions(self.catalog)),
             ),
             "iam": QueryService(
                 iam_model,

@@ -123,6 +123,39 @@ def test_conditions_and_variables_are_those_of_the_request(ann: User) -> None:
     assert metrics.list_metrics()["Metrics"] == []
 
 
+def test_a_functions_own_policy_lets_in_and_keeps_out(ann: User) -> None:
+    functions = Functions(ann.server, "resource")
+    name = functions.create("def handler(e, c): return 1", Publish=True)
+    client, root = ann.client("lambda"), ann.server.client()
+    me = f"arn:aws:iam::{ACCOUNT}:user/ann"
+    denied(lambda: client.invoke(FunctionName=name))
+    root.add_permission(
+        FunctionName=name, StatementId="ann", Action="lambda:InvokeFunction", Principal=me
+    )
+    assert client.invoke(FunctionName=name)["StatusCode"] == 200
+    # A version has a policy of its own.
+    denied(lambda: client.invoke(FunctionName=name, Qualifier="1"))
+    root.add_permission(
+        FunctionName=name, StatementId="ann", Action="lambda:InvokeFunction", Principal=me,
+        Qualifier="1",
+    )  # fmt: skip
+    assert client.invoke(FunctionName=name, Qualifier="1")["StatusCode"] == 200
+    denied(lambda: client.get_function(FunctionName=name))
+    root.remove_permission(FunctionName=name, StatementId="ann")
+    denied(lambda: client.invoke(FunctionName=name))
+    ann.may(allow("lambda:*"))
+    assert client.invoke(FunctionName=name)["StatusCode"] == 200
+    arn = root.get_function(FunctionName=name)["Configuration"]["FunctionArn"]
+    policy = {"Version": "2012-10-17", "Statement": [
+        {"Effect": "Deny", "Principal": {"AWS": me}, "Action": "lambda:InvokeFunction",
+         "Resource": arn}]}  # fmt: skip
+    root.put_resource_policy(ResourceArn=arn, Policy=json.dumps(policy))
+    assert "with an explicit deny in a resource-based policy" in denied(
+        lambda: client.invoke(FunctionName=name)
+    )
+    assert client.get_function(FunctionName=name)["Configuration"]["FunctionName"] == name
+
+
 def test_a_role_is_passed_by_who_may_pass_it(ann: User) -> None:
     client = ann.client("lambda")
     ann.may(allow("lambda:CreateFunction"))

@@ -5,17 +5,23 @@ Source: Service Authorization Reference, "Actions, resources, and condition keys
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from lambent.api.context import Context
 from lambent.arn import parse_function
-from lambent.iam.authorizer import Authorizer, Subject
+from lambent.errors import ResourceNotFound
+from lambent.functions.catalog import Catalog
+from lambent.functions.types import LATEST
+from lambent.iam.authorizer import Authorizer, ResourcePolicy, Subject
 from lambent.iam.directory import Directory
 from lambent.iam.entities import Kind
 
 Parameters = dict[str, Any]
 Subjects = Callable[[str, Context, Parameters], Iterator[Subject]]
+ResourcePolicies = Callable[[Context, Parameters], Awaitable[ResourcePolicy | None]]
+"""The policy of the resource that an operation is about."""
 
 # Operations whose action has another name.
 _LAMBDA_ACTIONS = {
@@ -33,14 +39,49 @@ _KINDS: tuple[Kind, ...] = ("user", "role", "group")
 class Authorization:
     """Asks the authorizer before an operation is handled."""
 
-    def __init__(self, authorizer: Authorizer, subjects: Subjects) -> None:
+    def __init__(
+        self,
+        authorizer: Authorizer,
+        subjects: Subjects,
+        resource_policies: ResourcePolicies | None = None,
+    ) -> None:
         self._authorizer = authorizer
         self._subjects = subjects
+        self._resource_policies = resource_policies
 
-    def check(self, operation: str, context: Context, parameters: Parameters) -> None:
+    async def check(self, operation: str, context: Context, parameters: Parameters) -> None:
         """Raise AccessDenied if the caller may not; parameters were found valid."""
+        policy = None
+        if self._resource_policies is not None:
+            policy = await self._resource_policies(context, parameters)
         for subject in self._subjects(operation, context, parameters):
-            self._authorizer.check(context.principal, subject)
+            # A resource's policy has no say in what else an operation needs, as iam:PassRole.
+            concerned = policy if policy is not None and subject.resource == policy.arn else None
+            self._authorizer.check(context.principal, subject, concerned)
+
+
+def of_functions(catalog: Catalog) -> ResourcePolicies:
+    """The policies of functions, versions and aliases."""
+
+    async def found(context: Context, parameters: Parameters) -> ResourcePolicy | None:
+        if "FunctionName" not in parameters:
+            return None
+        named = parse_function(str(parameters["FunctionName"]))
+        if named is None:
+            return None
+        qualifier = parameters.get("Qualifier") or named.qualifier
+        try:
+            function = await catalog.get(context.account, context.region, named.name)
+        except ResourceNotFound:
+            return None
+        policy = function.policies.get(qualifier or LATEST)
+        if policy is None:
+            return None
+        document = {"Version": policy.version, "Statement": list(policy.statements)}
+        arn = f"arn:aws:lambda:{context.region}:{context.account}:function:{_function(parameters)}"
+        return ResourcePolicy(policy.revision_id, arn, lambda: json.dumps(document))
+
+    return found
 
 
 def of_lambda(operation: str, context: Context, parameters: Parameters) -> Iterator[Subject]:

@@ -76,7 +76,7 @@ class _Handled:
         """What an operation answers to parameters that are valid, if the caller may ask."""
         handler = _handler(operation, self._handlers, parameters)
         if not context.principal.is_root:
-            self._authorization.check(operation.name, context, parameters)
+            await self._authorization.check(operation.name, context, parameters)
         return await handler(context, parameters)
 
 

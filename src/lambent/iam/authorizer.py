@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from lambent.clock import Clock, utc
@@ -30,6 +30,7 @@ from lambent.iam.policy.evaluation import (
 _log = logging.getLogger(__name__)
 
 _MOST_KEPT = 10_000
+_NOBODY = '{"Statement":{"Effect":"Deny","Principal":"*","Action":"*","Resource":"*"}}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,29 @@ class Subject:
     keys: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ResourcePolicy:
+    """A resource's own policy: which revision, whose, and what it says."""
+
+    revision: str
+    arn: str
+    document: Callable[[], str]
+
+
 @functools.lru_cache(4096)
 def _read(document: str) -> Policy | None:
     try:
         return read(document)
     except Malformed:
         return None  # it was found valid once; what cannot be read grants nothing
+
+
+def _read_of_resource(document: str) -> Policy:
+    try:
+        return read(document, principals=True)
+    except Malformed:
+        # It was found valid by looser rules: nobody is let in by it, whoever it wants kept out.
+        return read(_NOBODY, principals=True)
 
 
 @functools.lru_cache(1024)
@@ -69,7 +87,7 @@ class Authorizer:
         self._second = -1
         self._moment: dict[str, list[str]] = {}
         # Principal, action, resource → the policies that speak of it, or what follows from them.
-        self._known: dict[tuple[str, str, str, str], Policies | Decision] = {}
+        self._known: dict[tuple[str, str, str, str, str], Policies | Decision] = {}
 
     @property
     def enforcing(self) -> bool:
@@ -81,7 +99,7 @@ class Authorizer:
         if self._mode == "off":
             return
         requester = principal.requester
-        keys = self._keys(principal, subject, "")
+        keys = self._keys(principal, subject)
         policies = replace(self._policies(principal, subject), resource=_read_trust(trust))
         decision = evaluate(_request(requester, subject, keys), policies)
         if not decision.allowed:
@@ -96,8 +114,10 @@ class Authorizer:
         request = Request(Requester("", "", service=service), "sts:AssumeRole", arn, account)
         return evaluate(request, Policies(resource=_read_trust(role.trust))).allowed
 
-    def check(self, principal: Principal, subject: Subject, source: str = "") -> None:
-        """Raise AccessDenied unless it may; source: the caller's address."""
+    def check(
+        self, principal: Principal, subject: Subject, resource: ResourcePolicy | None = None
+    ) -> None:
+        """Raise AccessDenied unless it may."""
         if self._mode == "off" or (principal.is_root and principal.account == subject.owner):
             return
         requester = principal.requester
@@ -107,12 +127,13 @@ class Authorizer:
         session = principal.session
         # Sessions of one name may be narrowed in different ways.
         who = session.token if session is not None and session.narrowed else requester.arn
-        key = (who, subject.action, subject.resource, subject.owner)
+        revision = resource.revision if resource is not None else ""
+        key = (who, subject.action, subject.resource, subject.owner, revision)
         found = self._known.get(key)
         if found is None:
-            found = self._known[key] = self._gathered(principal, subject)
+            found = self._known[key] = self._gathered(principal, subject, resource)
         if isinstance(found, Policies):
-            keys = self._keys(principal, subject, source)
+            keys = self._keys(principal, subject)
             found = evaluate(_request(requester, subject, keys), found)
         if found.allowed:
             return
@@ -123,9 +144,15 @@ class Authorizer:
             raise AccessDenied(told)
         _log.warning("not enforced: %s", told)
 
-    def _gathered(self, principal: Principal, subject: Subject) -> Policies | Decision:
+    def _gathered(
+        self, principal: Principal, subject: Subject, resource: ResourcePolicy | None
+    ) -> Policies | Decision:
         """The policies that have a say, or the decision if no context key has one."""
         policies = self._policies(principal, subject)
+        if resource is not None:
+            action, arn = subject.action.lower(), subject.resource.split(":", 5)
+            said = _about(_read_of_resource(resource.document()), action, arn)
+            policies = replace(policies, resource=said)
         if _conditional(policies):
             return policies
         return evaluate(_request(principal.requester, subject, {}), policies)
@@ -161,7 +188,7 @@ class Authorizer:
             self._second = second
         return self._moment
 
-    def _keys(self, principal: Principal, subject: Subject, source: str) -> dict[str, list[str]]:
+    def _keys(self, principal: Principal, subject: Subject) -> dict[str, list[str]]:
         now = self._clock.time()
         requester = principal.requester
         keys = {
@@ -174,8 +201,6 @@ class Authorizer:
             "aws:principalisawsservice": ["false"],
             "aws:resourceaccount": [subject.owner],
         }
-        if source:
-            keys["aws:sourceip"] = [source]
         holder = principal.holder(self._directory)
         if holder is not None:
             keys["aws:userid"] = [principal.user_id(holder)]
@@ -210,6 +235,6 @@ def _about(policy: Policy | None, action: str, arn: list[str]) -> Policy:
 
 def _conditional(policies: Policies) -> bool:
     """Whether anything but action and resource has a say."""
-    limits = (each for each in (policies.boundary, policies.session) if each is not None)
-    everything = [*policies.identity, *limits]
+    others = (policies.boundary, policies.session, policies.resource)
+    everything = [*policies.identity, *(each for each in others if each is not None)]
     return any(statement.conditional for policy in everything for statement in policy.statements)
