@@ -337,7 +337,7 @@ class App:
         holders = Holders(self.directory, self.clock)
         keys = AccessKeys(self.directory, self.clock, self.ring)
         simulation = Simulation(self.directory)
-        tokens = SecurityTokens(self.directory, self.keys, self.sessions, authorizer)
+        tokens = SecurityTokens(self.directory, self.keys, self.sessions, authorizer, self.clock)
         return {
             "lambda": RestService(
                 model.load("lambda"),

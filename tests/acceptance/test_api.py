@@ -251,6 +251,9 @@ def test_any_credentials_are_believed_only_when_told_to(servers: Any) -> None:
     assert made["FunctionArn"] == "arn:aws:lambda:us-east-1:123456789012:function:f"
     assert client("test").list_functions()["Functions"] == []
     assert len(client("123456789012").list_functions()["Functions"]) == 1
+    # Nothing relaxes what holds between accounts.
+    with pytest.raises(Exception, match="no resource-based policy allows"):
+        client("test").invoke(FunctionName=made["FunctionArn"])
 
 
 def test_health_is_open(server: Server) -> None:

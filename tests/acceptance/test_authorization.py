@@ -329,6 +329,58 @@ def test_a_session_is_narrowed_by_its_policies_and_ends(ann: User) -> None:
         assumed(ann, PolicyArns=[{"arn": "arn:aws:iam::aws:policy/NoSuchPolicy"}])
 
 
+def test_another_account_begins_and_is_let_into_a_function(ann: User) -> None:
+    role = "arn:aws:iam::111122223333:role/OrganizationAccountAccessRole"
+    sts = ann.client("sts")
+
+    def begin() -> Any:
+        told = sts.assume_role(RoleArn=role, RoleSessionName="admin")["Credentials"]
+        return {
+            "aws_access_key_id": told["AccessKeyId"],
+            "aws_secret_access_key": told["SecretAccessKey"],
+            "aws_session_token": told["SessionToken"],
+        }
+
+    denied(begin)
+    ann.may(allow("sts:AssumeRole"))
+    credentials = begin()
+    begin()
+    other_iam, other = ann.client("iam", **credentials), ann.client("lambda", **credentials)
+    assert [each["RoleName"] for each in other_iam.list_roles()["Roles"]] == [
+        "OrganizationAccountAccessRole"
+    ]
+    assert other.list_functions()["Functions"] == []
+    functions = Functions(ann.server, "shared")
+    name = functions.create("def handler(e, c): return c.invoked_function_arn")
+    arn = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:{name}"
+    assert "because no resource-based policy allows" in denied(
+        lambda: other.invoke(FunctionName=arn)
+    )
+    root = ann.server.client()
+    root.add_permission(
+        FunctionName=name, StatementId="them", Action="lambda:InvokeFunction",
+        Principal="111122223333",
+    )  # fmt: skip
+    assert json.loads(other.invoke(FunctionName=arn)["Payload"].read()) == arn
+    # It is their own policies that pass it on.
+    other_iam.create_user(UserName="eve")
+    key = other_iam.create_access_key(UserName="eve")["AccessKey"]
+    eve = ann.client(
+        "lambda", aws_access_key_id=key["AccessKeyId"],
+        aws_secret_access_key=key["SecretAccessKey"],
+    )  # fmt: skip
+    assert "because no identity-based policy allows" in denied(lambda: eve.invoke(FunctionName=arn))
+    other_iam.put_user_policy(
+        UserName="eve", PolicyName="p", PolicyDocument=allow("lambda:InvokeFunction", arn)
+    )
+    assert eve.invoke(FunctionName=arn)["StatusCode"] == 200
+    denied(lambda: eve.invoke(FunctionName=name))
+    for operation in (eve.get_function, eve.delete_function, other.get_function):
+        denied(lambda operation=operation: operation(FunctionName=arn))  # type: ignore[misc]
+    root.remove_permission(FunctionName=name, StatementId="them")
+    denied(lambda: eve.invoke(FunctionName=arn))
+
+
 def test_the_simulator_says_what_would_be_decided(ann: User) -> None:
     iam, me = ann.iam, f"arn:aws:iam::{ACCOUNT}:user/ann"
 

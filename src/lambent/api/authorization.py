@@ -49,6 +49,15 @@ class Authorization:
         self._subjects = subjects
         self._resource_policies = resource_policies
 
+    @staticmethod
+    def crosses_accounts(context: Context, parameters: Parameters) -> bool:
+        """Whether a request is about a function of another account."""
+        name = parameters.get("FunctionName")
+        if not isinstance(name, str) or ":" not in name:
+            return False
+        named = parse_function(name)
+        return named is not None and named.account not in (None, context.account)
+
     async def check(self, operation: str, context: Context, parameters: Parameters) -> None:
         """Raise AccessDenied if the caller may not; parameters were found valid."""
         policy = None
@@ -71,14 +80,15 @@ def of_functions(catalog: Catalog) -> ResourcePolicies:
             return None
         qualifier = parameters.get("Qualifier") or named.qualifier
         try:
-            function = await catalog.get(context.account, context.region, named.name)
+            account = named.account or context.account
+            function = await catalog.get(account, context.region, named.name)
         except ResourceNotFound:
             return None
         policy = function.policies.get(qualifier or LATEST)
         if policy is None:
             return None
         document = {"Version": policy.version, "Statement": list(policy.statements)}
-        arn = f"arn:aws:lambda:{context.region}:{context.account}:function:{_function(parameters)}"
+        arn = f"arn:aws:lambda:{context.region}:{account}:function:{_function(parameters)}"
         return ResourcePolicy(policy.revision_id, arn, lambda: json.dumps(document))
 
     return found
@@ -86,7 +96,7 @@ def of_functions(catalog: Catalog) -> ResourcePolicies:
 
 def of_lambda(operation: str, context: Context, parameters: Parameters) -> Iterator[Subject]:
     """The Lambda API's."""
-    account = context.account
+    account = _owner(context, parameters)
     place = f"arn:aws:lambda:{context.region}:{account}"
     action = "lambda:" + _LAMBDA_ACTIONS.get(operation, operation)
     resource = "*"
@@ -109,6 +119,12 @@ def of_lambda(operation: str, context: Context, parameters: Parameters) -> Itera
     if "Role" in parameters:
         passed = (("iam:passedtoservice", "lambda.amazonaws.com"),)
         yield Subject("iam:PassRole", parameters["Role"], account, passed)
+
+
+def _owner(context: Context, parameters: Parameters) -> str:
+    """The account of the function a request is about; the caller's if it says nothing else."""
+    named = parse_function(str(parameters.get("FunctionName", "")))
+    return named.account if named is not None and named.account else context.account
 
 
 def _function(parameters: Parameters) -> str:

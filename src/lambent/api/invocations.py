@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from lambent.api.context import Context
-from lambent.api.names import reference
+from lambent.api.names import owner, reference
 from lambent.aws import jsontext
 from lambent.errors import (
     InvalidRequestContent,
@@ -29,8 +29,9 @@ class Invocations:
         self._payload_bytes = payload_bytes
 
     async def invoke(self, context: Context, parameters: dict[str, Any]) -> dict[str, Any]:
+        account = owner(context, parameters["FunctionName"])
         name, qualifier = reference(
-            context, parameters["FunctionName"], parameters.get("Qualifier")
+            context, parameters["FunctionName"], parameters.get("Qualifier"), account
         )
         payload = parameters.get("Payload") or b""
         if len(payload) > self._payload_bytes:
@@ -39,7 +40,7 @@ class Invocations:
                 "InvokeFunction operation"
             )
         kind = parameters.get("InvocationType", "RequestResponse")
-        account, region = context.account, context.region
+        region = context.region
         if kind == "DryRun":
             await self._invoker.resolve(account, region, name, qualifier)
             return {"StatusCode": 204}

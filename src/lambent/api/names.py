@@ -21,8 +21,19 @@ def function_name(context: Context, text: str) -> str:
     return name
 
 
-def reference(context: Context, text: str, qualifier: str | None) -> tuple[str, str | None]:
-    """Name and qualifier of a request; both may say the qualifier if they agree."""
+def owner(context: Context, text: str) -> str:
+    """The account a function belongs to, which a caller of another one has been let into."""
+    found = parse_function(text)
+    return found.account if found is not None and found.account else context.account
+
+
+def reference(
+    context: Context, text: str, qualifier: str | None, account: str | None = None
+) -> tuple[str, str | None]:
+    """Name and qualifier of a request; both may say the qualifier if they agree.
+
+    account: whose functions may be meant; the caller's own without it.
+    """
     found = parse_function(text)
     if found is None:
         raise InvalidParameterValue(f"Invalid function name: {text[:170]}")
@@ -38,6 +49,6 @@ def reference(context: Context, text: str, qualifier: str | None) -> tuple[str, 
         raise ResourceNotFound(
             f"Functions from '{found.region}' are not reachable in this region ('{context.region}')"
         )
-    if found.account is not None and found.account != context.account:
+    if found.account is not None and found.account != (account or context.account):
         raise ResourceNotFound(f"Function not found: {text}")
     return found.name, qualifier or found.qualifier

@@ -13,7 +13,7 @@ from lambent.aws import model
 
 # What of an operation that has a handler is not there yet.
 PARTLY = {
-    "AddPermission": "for users and roles of the account; others cannot call yet",
+    "AddPermission": "for users and roles; services cannot call yet",
     "CreateEventSourceMapping": "configuration only: nothing is polled yet",
     "CreateFunction": "no container images, capacity providers, durable or GPU configuration; "
     "VpcConfig, FileSystemConfigs, KMSKeyArn, SnapStart, TenancyConfig and DeadLetterConfig are "

@@ -75,7 +75,8 @@ class _Handled:
     ) -> dict[str, Any]:
         """What an operation answers to parameters that are valid, if the caller may ask."""
         handler = _handler(operation, self._handlers, parameters)
-        if not context.principal.is_root:
+        others = self._authorization.crosses_accounts(context, parameters)
+        if others or not context.principal.is_root:
             await self._authorization.check(operation.name, context, parameters)
         return await handler(context, parameters)
 

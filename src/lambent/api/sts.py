@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from typing import Any
 
 from lambent.api import iam_forms as forms
 from lambent.api.context import Context
-from lambent.errors import AccessDenied, OperationNotOffered, ValidationError
+from lambent.clock import Clock
+from lambent.errors import (
+    AccessDenied,
+    EntityAlreadyExists,
+    OperationNotOffered,
+    ValidationError,
+)
+from lambent.iam import first_role
 from lambent.iam.authorizer import Authorizer, Subject
-from lambent.iam.credentials import CredentialStore
+from lambent.iam.credentials import DEFAULT_ACCOUNT, CredentialStore
 from lambent.iam.directory import Directory
 from lambent.iam.sessions import RoleSessions
 
@@ -17,6 +26,7 @@ Parameters = dict[str, Any]
 # Characters of all session policies.  Source: "IAM and STS quotas".
 _SESSION_POLICY = 2048
 _SESSION_POLICIES = 10
+_ACCOUNT = re.compile(r"[0-9]{12}")
 _CHAINED_SECONDS = 3600
 _NOT_OFFERED = ("Tags", "TransitiveTagKeys", "SourceIdentity", "ProvidedContexts", "SerialNumber")
 
@@ -30,7 +40,9 @@ class SecurityTokens:
         keys: CredentialStore,
         sessions: RoleSessions,
         authorizer: Authorizer,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._directory = directory
         self._keys = keys
         self._sessions = sessions
@@ -60,6 +72,9 @@ class SecurityTokens:
         parts = arn.split(":", 5)
         account = parts[4] if len(parts) == 6 else ""
         role = self._directory.find(account, "role", arn.rpartition("/")[2])
+        founding = role is None and self._founds(context, account, arn)
+        if founding:
+            role = first_role.of_organization(account, DEFAULT_ACCOUNT, self._clock)
         if role is None or role.arn != arn:
             raise AccessDenied(
                 f"User: {principal.requester.arn} is not authorized to perform: sts:AssumeRole on "
@@ -83,6 +98,9 @@ class SecurityTokens:
                 "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
             )
         policy, policies = self._narrowing(account, parameters)
+        if founding:
+            with contextlib.suppress(EntityAlreadyExists):
+                await self._directory.create(role)
         session = self._sessions.issue(account, arn, name, seconds, policy, policies)
         return {
             "Credentials": {
@@ -97,6 +115,13 @@ class SecurityTokens:
             },
             "PackedPolicySize": 100 * len(policy) // _SESSION_POLICY if policy else None,
         }
+
+    @staticmethod
+    def _founds(context: Context, account: str, arn: str) -> bool:
+        """Whether this begins another account, as members of an organization begin on AWS."""
+        wanted = f"arn:aws:iam::{account}:role/{first_role.ORGANIZATION}"
+        fits = _ACCOUNT.fullmatch(account) is not None and arn == wanted
+        return fits and context.account == DEFAULT_ACCOUNT != account
 
     def _narrowing(self, account: str, parameters: Parameters) -> tuple[str, tuple[str, ...]]:
         """The session policies of a request, found valid."""

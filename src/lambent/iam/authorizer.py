@@ -77,7 +77,10 @@ def _read_trust(document: str) -> Policy | None:
 
 
 class Authorizer:
-    """Decides by the directory; mode: enforce, log (what would be denied) or off."""
+    """Decides by the directory; mode: enforce, log (what would be denied) or off.
+
+    Between accounts it is always enforced.
+    """
 
     def __init__(self, directory: Directory, clock: Clock, mode: str) -> None:
         self._directory = directory
@@ -96,14 +99,14 @@ class Authorizer:
 
     def check_trust(self, principal: Principal, subject: Subject, trust: str) -> None:
         """Raise AccessDenied unless a role's trust policy, and its own, let it assume the role."""
-        if self._mode == "off":
+        if self._mode == "off" and principal.account == subject.owner:
             return
         requester = principal.requester
         keys = self._keys(principal, subject)
         policies = replace(self._policies(principal, subject), resource=_read_trust(trust))
         decision = evaluate(_request(requester, subject, keys), policies)
         if not decision.allowed:
-            self._refuse(message(_request(requester, subject, {}), decision))
+            self._refuse(requester, subject, decision)
 
     def trusts(self, arn: str, service: str) -> bool:
         """Whether there is such a role and a service may assume it."""
@@ -118,7 +121,7 @@ class Authorizer:
         self, principal: Principal, subject: Subject, resource: ResourcePolicy | None = None
     ) -> None:
         """Raise AccessDenied unless it may."""
-        if self._mode == "off" or (principal.is_root and principal.account == subject.owner):
+        if principal.account == subject.owner and (self._mode == "off" or principal.is_root):
             return
         requester = principal.requester
         if self._generation != self._directory.generation or len(self._known) > _MOST_KEPT:
@@ -137,10 +140,11 @@ class Authorizer:
             found = evaluate(_request(requester, subject, keys), found)
         if found.allowed:
             return
-        self._refuse(message(_request(requester, subject, {}), found))
+        self._refuse(requester, subject, found)
 
-    def _refuse(self, told: str) -> None:
-        if self.enforcing:
+    def _refuse(self, requester: Requester, subject: Subject, decision: Decision) -> None:
+        told = message(_request(requester, subject, {}), decision)
+        if self.enforcing or requester.account != subject.owner:
             raise AccessDenied(told)
         _log.warning("not enforced: %s", told)
 

@@ -1,4 +1,9 @@
-"""The role a fresh server has, so that a first function needs no IAM: it may write its log."""
+"""Roles that are there before anybody makes one.
+
+A fresh server has one so that a first function needs no IAM: it may write its log.  Another account
+begins with one that administrators of the first may assume, as the members of an organization do
+on AWS.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,7 @@ from lambent.iam.directory import Directory
 from lambent.iam.entities import PREFIXES, Holder
 
 NAME = "lambda"
+ORGANIZATION = "OrganizationAccountAccessRole"
 _TRUST = {
     "Version": "2012-10-17",
     "Statement": [
@@ -41,3 +47,19 @@ async def first_role(directory: Directory, account: str, clock: Clock) -> None:
         await directory.create(role)
     except EntityAlreadyExists:
         pass  # a first start was cut off here
+
+
+def of_organization(account: str, management: str, clock: Clock) -> Holder:
+    """The role by which an account is begun from the first one."""
+    trusted = {"AWS": f"arn:aws:iam::{management}:root"}
+    statement = {"Effect": "Allow", "Principal": trusted, "Action": "sts:AssumeRole"}
+    return Holder(
+        kind="role",
+        account=account,
+        name=ORGANIZATION,
+        path="/",
+        identifier=ids.entity_id(PREFIXES["role"]),
+        created=clock.time(),
+        trust=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+        attached=("arn:aws:iam::aws:policy/AdministratorAccess",),
+    )
