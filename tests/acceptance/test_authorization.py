@@ -115,6 +115,13 @@ def test_conditions_and_variables_are_those_of_the_request(ann: User) -> None:
     assert ann.client("logs").describe_log_groups()["logGroups"] == []
     elsewhere = ann.client("logs", region_name="eu-west-1")
     denied(elsewhere.describe_log_groups)
+    from_here = {"IpAddress": {"aws:SourceIp": "127.0.0.0/8"},
+                 "StringLike": {"aws:UserAgent": "Boto3/*"}}  # fmt: skip
+    ann.may(allow("logs:DescribeLogGroups", Condition=from_here), "logs")
+    assert ann.client("logs").describe_log_groups()["logGroups"] == []
+    from_there = {"NotIpAddress": {"aws:SourceIp": "127.0.0.0/8"}}
+    ann.may(allow("logs:DescribeLogGroups", Condition=from_there), "logs")
+    denied(ann.client("logs").describe_log_groups)
     tagged = {"StringEquals": {"aws:PrincipalTag/team": "blue"}}
     ann.may(allow("cloudwatch:ListMetrics", Condition=tagged), "metrics")
     metrics = ann.client("cloudwatch")

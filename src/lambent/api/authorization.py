@@ -63,10 +63,12 @@ class Authorization:
         policy = None
         if self._resource_policies is not None:
             policy = await self._resource_policies(context, parameters)
+        agent = context.headers.get("user-agent", "")
+        request = (("aws:sourceip", context.source), ("aws:useragent", agent))
         for subject in self._subjects(operation, context, parameters):
             # A resource's policy has no say in what else an operation needs, as iam:PassRole.
             concerned = policy if policy is not None and subject.resource == policy.arn else None
-            self._authorizer.check(context.principal, subject, concerned)
+            self._authorizer.check(context.principal, subject, concerned, request)
 
 
 def of_functions(catalog: Catalog) -> ResourcePolicies:

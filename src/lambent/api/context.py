@@ -13,11 +13,12 @@ Handler = Callable[["Context", dict[str, Any]], Awaitable[dict[str, Any]]]
 
 @dataclass(slots=True)
 class Context:
-    """One request: its caller, the server's own endpoint, and the headers."""
+    """One request: its caller, the server's own endpoint, the headers, the caller's address."""
 
     principal: Principal
     server: str
     headers: dict[str, str]
+    source: str = ""
 
     @property
     def caller(self) -> str:

@@ -94,7 +94,7 @@ class Edge:
             except ServiceError as refused:
                 self._send(exchange, self._asked(exchange, query).refuse(refused))
                 return
-            context = Context(principal, self.endpoint, exchange.headers)
+            context = Context(principal, self.endpoint, exchange.headers, exchange.peer)
             response = await service.call(context, exchange.method, path, query, body)
             if response.stream is None:
                 self._send(exchange, response)

@@ -118,9 +118,13 @@ class Authorizer:
         return evaluate(request, Policies(resource=_read_trust(role.trust))).allowed
 
     def check(
-        self, principal: Principal, subject: Subject, resource: ResourcePolicy | None = None
+        self,
+        principal: Principal,
+        subject: Subject,
+        resource: ResourcePolicy | None = None,
+        request: tuple[tuple[str, str], ...] = (),
     ) -> None:
-        """Raise AccessDenied unless it may."""
+        """Raise AccessDenied unless it may; request: context keys of the request at hand."""
         if principal.account == subject.owner and (self._mode == "off" or principal.is_root):
             return
         requester = principal.requester
@@ -137,6 +141,7 @@ class Authorizer:
             found = self._known[key] = self._gathered(principal, subject, resource)
         if isinstance(found, Policies):
             keys = self._keys(principal, subject)
+            keys.update((name, [value]) for name, value in request if value)
             found = evaluate(_request(requester, subject, keys), found)
         if found.allowed:
             return
