@@ -132,7 +132,7 @@ def _sweep(root: str, thaw: Callable[[str], None]) -> None:
 
 
 class _Meter:
-    """The most memory a group has used, less what the kernel keeps of files and can drop."""
+    """The most memory a group has used, less what the kernel keeps of files nobody maps."""
 
     def __init__(self, peak: str, stat: str) -> None:
         self._peak = os.open(peak, os.O_RDONLY | os.O_CLOEXEC)
@@ -151,7 +151,9 @@ class _Meter:
             self._seen = peak
             stat = os.pread(self._stat, 8192, 0).decode()
             files = _field(stat, "active_file") + _field(stat, "inactive_file")
-            self._most = max(self._most, peak - files)
+            # The field's name in version 1, and in version 2.
+            mapped = _field(stat, "mapped_file") + _field(stat, "file_mapped")
+            self._most = max(self._most, peak - max(0, files - mapped))
         return self._most
 
     def close(self) -> None:
