@@ -419,7 +419,9 @@ class App:
 
     def _credentials(self, version: FunctionVersion) -> dict[str, str]:
         role = version.configuration.role
-        session = self.sessions.issue(version.account, role, version.name)
+        found = self.directory.find(version.account, "role", role.rpartition("/")[2])
+        role_id = found.identifier if found is not None and found.arn == role else ""
+        session = self.sessions.issue(version.account, role, version.name, role_id)
         return {
             "AWS_ACCESS_KEY_ID": session.access_key_id,
             "AWS_SECRET_ACCESS_KEY": session.secret,

@@ -111,7 +111,7 @@ def test_root_may_everything_in_its_account_and_nothing_elsewhere() -> None:
 def test_a_session_has_the_permissions_of_its_role_while_that_is_there() -> None:
     async def scenario(world: World) -> None:
         sessions = RoleSessions(world.clock, KeyRing(b"k" * 32))
-        session = sessions.issue("1", "arn:aws:iam::1:role/worker", "f")
+        session = sessions.issue("1", "arn:aws:iam::1:role/worker", "f", "AROA")
         principal = Principal("1", "A", "r", "s3", session)
         assert not world.may(GET, principal)
         role = Holder(
@@ -121,9 +121,12 @@ def test_a_session_has_the_permissions_of_its_role_while_that_is_there() -> None
         await world.directory.create(role)
         assert world.may(GET, principal)
         # A role of the same name below another path is another role.
-        elsewhere = sessions.issue("1", "arn:aws:iam::1:role/team/worker", "f")
+        elsewhere = sessions.issue("1", "arn:aws:iam::1:role/team/worker", "f", "AROA")
         assert not world.may(GET, Principal("1", "A", "r", "s3", elsewhere))
         await world.directory.delete("1", "role", "worker", lambda role: None)
+        assert not world.may(GET, principal)
+        # Nor is one that comes after it.
+        await world.directory.create(replace(role, identifier="AROA2"))
         assert not world.may(GET, principal)
 
     play(scenario)
@@ -170,7 +173,9 @@ def test_a_key_file_is_made_once_and_everything_follows_from_it(tmp_path: Path) 
 
 def test_a_session_outlives_the_server_but_not_its_time(tmp_path: Path) -> None:
     clock = ManualClock(1_800_000_000.0)
-    session = RoleSessions(clock, KeyRing(b"k" * 32)).issue("1", "arn:aws:iam::1:role/r", "n")
+    session = RoleSessions(clock, KeyRing(b"k" * 32)).issue(
+        "1", "arn:aws:iam::1:role/r", "n", "AROA"
+    )
     later = RoleSessions(clock, KeyRing(b"k" * 32))
     assert later.read(session.access_key_id, session.token) == session
     assert later.read("ASIAOTHER", session.token) is None

@@ -101,7 +101,9 @@ class SecurityTokens:
         if founding:
             with contextlib.suppress(EntityAlreadyExists):
                 await self._directory.create(role)
-        session = self._sessions.issue(account, arn, name, seconds, policy, policies)
+        session = self._sessions.issue(
+            account, arn, name, role.identifier, seconds, policy, policies
+        )
         return {
             "Credentials": {
                 "AccessKeyId": session.access_key_id,

@@ -66,7 +66,9 @@ class Principal:
         if self.session is not None:
             name = self.session.role.rpartition("/")[2]
             found = directory.find(self.account, "role", name)
-            return found if found is not None and found.arn == self.session.role else None
+            if found is None or found.arn != self.session.role:
+                return None
+            return found if found.identifier == self.session.role_id else None
         return directory.find(self.account, "user", self.user.name) if self.user else None
 
     def user_id(self, holder: Holder) -> str:

@@ -28,6 +28,8 @@ class Session:
     account: str
     role: str
     name: str
+    # The role's unique identifier: another role of the same name is another role.
+    role_id: str
     # When it ends, in POSIX time.
     until: int
     # What narrows it: a document or "", and ARNs of managed policies.
@@ -61,16 +63,17 @@ class RoleSessions:
         account: str,
         role: str,
         name: str,
+        role_id: str,
         seconds: int = LIFETIME_SECONDS,
         policy: str = "",
         policies: tuple[str, ...] = (),
     ) -> Session:
-        """Credentials of a role (its ARN) in an account, under a session name."""
+        """Credentials of a role (its ARN and identifier) in an account, under a session name."""
         until = int(self._clock.time()) + seconds
-        told = [account, role, name, until, policy, policies, secrets.token_hex(8)]
+        told = [account, role, name, role_id, until, policy, policies, secrets.token_hex(8)]
         said = json.dumps(told).encode()
         token = base64.b64encode(said + self._mac(b"token", said)).decode()
-        return self._session(token, account, role, name, until, policy, policies)
+        return self._session(token, account, role, name, role_id, until, policy, policies)
 
     def read(self, access_key_id: str, token: str) -> Session | None:
         """The session of a token; None if it is not one of ours, or over."""
@@ -81,8 +84,9 @@ class RoleSessions:
         said, mac = signed[:-32], signed[-32:]
         if not hmac.compare_digest(mac, self._mac(b"token", said)):
             return None
-        account, role, name, until, policy, policies, _ = json.loads(said)
-        session = self._session(token, account, role, name, until, policy, tuple(policies))
+        account, role, name, role_id, until, policy, policies, _ = json.loads(said)
+        narrowing = (policy, tuple(policies))
+        session = self._session(token, account, role, name, role_id, until, *narrowing)
         fresh = self._clock.time() < until
         return session if fresh and session.access_key_id == access_key_id else None
 
@@ -92,6 +96,7 @@ class RoleSessions:
         account: str,
         role: str,
         name: str,
+        role_id: str,
         until: int,
         policy: str,
         policies: tuple[str, ...],
@@ -99,7 +104,8 @@ class RoleSessions:
         identifier = base64.b32encode(self._mac(b"id", token.encode())).decode()[:16]
         secret = base64.b64encode(self._mac(b"secret", token.encode())).decode()[:40]
         identifier = "ASIA" + identifier
-        return Session(identifier, secret, token, account, role, name, until, policy, policies)
+        who = (account, role, name, role_id)
+        return Session(identifier, secret, token, *who, until, policy, policies)
 
     def _mac(self, purpose: bytes, data: bytes) -> bytes:
         return self._ring.derive(b"session-" + purpose, data)
