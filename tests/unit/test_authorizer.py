@@ -132,6 +132,29 @@ def test_a_session_has_the_permissions_of_its_role_while_that_is_there() -> None
     play(scenario)
 
 
+def test_what_was_decided_of_one_role_is_not_said_of_another() -> None:
+    async def scenario(world: World) -> None:
+        sessions = RoleSessions(world.clock, KeyRing(b"k" * 32))
+
+        def of(role: str, identifier: str, **more: Any) -> Principal:
+            session = sessions.issue("1", f"arn:aws:iam::1:role/{role}", "f", identifier, **more)
+            return Principal("1", "A", "r", "s3", session)
+
+        role = Holder(
+            kind="role", account="1", name="worker", path="/", identifier="AROA2", created=0.0,
+            inline={"p": allow("s3:*")},
+        )  # fmt: skip
+        await world.directory.create(role)
+        # All of these have the same ARN, and the first is allowed and remembered.
+        assert world.may(GET, of("worker", "AROA2"))
+        assert not world.may(GET, of("worker", "AROA1"))
+        assert not world.may(GET, of("team/worker", "AROA2"))
+        assert not world.may(GET, of("worker", "AROA2", policy=allow("sqs:*")))
+        assert world.may(GET, of("worker", "AROA2"))
+
+    play(scenario)
+
+
 @pytest.mark.parametrize(("mode", "may"), [("enforce", False), ("log", True), ("off", True)])
 def test_the_mode_says_what_a_denial_means(
     caplog: pytest.LogCaptureFixture, mode: str, may: bool

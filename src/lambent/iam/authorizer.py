@@ -132,8 +132,10 @@ class Authorizer:
             self._known.clear()
             self._generation = self._directory.generation
         session = principal.session
-        # Sessions of one name may be narrowed in different ways.
-        who = session.token if session is not None and session.narrowed else requester.arn
+        who = requester.arn
+        if session is not None:
+            # Sessions of one ARN may be of different roles, and narrowed in different ways.
+            who = session.token if session.narrowed else f"{who} {session.role} {session.role_id}"
         revision = resource.revision if resource is not None else ""
         key = (who, subject.action, subject.resource, subject.owner, revision)
         found = self._known.get(key)

@@ -122,7 +122,9 @@ class _Agent:
             if request["op"] == "disks":
                 self.disks = Disks(request["folder"], request["bytes"])
                 return {}, []
-            return self._zygote(request, descriptors[0]), []
+            if request["op"] == "zygote":
+                return self._zygote(request, descriptors[0]), []
+            return {"error": "unknown request %s" % request["op"]}, []
         except OSError as error:
             for tree in trees:
                 os.close(tree)
