@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import logging
 import re
 from typing import Any, Protocol
@@ -60,8 +61,8 @@ def _not_offered(name: str, errors: tuple[str, ...] = ()) -> ServiceError:
     return OperationNotOffered(message)
 
 
-class _Handled:
-    """The handlers of a service, and who may ask for them."""
+class _ModelledService(abc.ABC):
+    """A service driven by its model: its handlers, and who may ask for them."""
 
     def __init__(
         self, model: ServiceModel, handlers: dict[str, Handler], authorization: Authorization
@@ -69,6 +70,28 @@ class _Handled:
         self._model = model
         self._handlers = handlers
         self._authorization = authorization
+
+    async def call(
+        self, context: Context, method: str, path: str, query: dict[str, list[str]], body: bytes
+    ) -> WireResponse:
+        """Answer a request; never raises."""
+        try:
+            return await self._respond(context, method, path, query, body)
+        except ServiceError as error:
+            return self.refuse(error)
+        except Exception:
+            _log.exception("a request failed")
+            return self.refuse(ServiceFailure())
+
+    @abc.abstractmethod
+    async def _respond(
+        self, context: Context, method: str, path: str, query: dict[str, list[str]], body: bytes
+    ) -> WireResponse:
+        """Answer a request in the service's protocol; raises ServiceError."""
+
+    @abc.abstractmethod
+    def refuse(self, error: ServiceError) -> WireResponse:
+        """An error on this service's wire."""
 
     async def _answer(
         self, operation: Operation, context: Context, parameters: dict[str, Any]
@@ -95,7 +118,7 @@ def _handler(
     return handler
 
 
-class RestService(_Handled):
+class RestService(_ModelledService):
     """A rest-json service: Lambda."""
 
     def __init__(
@@ -104,27 +127,21 @@ class RestService(_Handled):
         super().__init__(model, handlers, authorization)
         self._router = Router(model)
 
-    async def call(
+    async def _respond(
         self, context: Context, method: str, path: str, query: dict[str, list[str]], body: bytes
     ) -> WireResponse:
         found = self._router.match(method, path, query)
+        if found is None:
+            raise UnknownOperation(f"There is no operation {method} {path[:200]}")
+        operation, labels = found
         try:
-            if found is None:
-                raise UnknownOperation(f"There is no operation {method} {path[:200]}")
-            operation, labels = found
-            try:
-                parameters = parse.parse_rest(operation, labels, query, context.headers, body)
-            except parse.SerializationError as error:
-                raise SerializationFailed(str(error)) from None
-            result = await self._answer(operation, context, parameters)
-            response = serialize.serialize_rest(operation, result)
-            response.request_id = result.get("RequestId", "")
-            return response
-        except ServiceError as error:
-            return self.refuse(error)
-        except Exception:
-            _log.exception("a request failed")
-            return self.refuse(ServiceFailure())
+            parameters = parse.parse_rest(operation, labels, query, context.headers, body)
+        except parse.SerializationError as error:
+            raise SerializationFailed(str(error)) from None
+        result = await self._answer(operation, context, parameters)
+        response = serialize.serialize_rest(operation, result)
+        response.request_id = result.get("RequestId", "")
+        return response
 
     def refuse(self, error: ServiceError) -> WireResponse:
         return serialize.serialize_rest_error(
@@ -132,33 +149,27 @@ class RestService(_Handled):
         )
 
 
-class JsonService(_Handled):
+class JsonService(_ModelledService):
     """A json-protocol service: CloudWatch Logs."""
 
-    async def call(
+    async def _respond(
         self, context: Context, method: str, path: str, query: dict[str, list[str]], body: bytes
     ) -> WireResponse:
+        prefix, _, name = context.headers.get("x-amz-target", "").partition(".")
+        if prefix != self._model.target_prefix or not name:
+            raise UnknownOperation
+        operation = self._model.operations.get(name)
+        if operation is None:
+            raise _not_offered(name)
         try:
-            prefix, _, name = context.headers.get("x-amz-target", "").partition(".")
-            if prefix != self._model.target_prefix or not name:
-                raise UnknownOperation
-            operation = self._model.operations.get(name)
-            if operation is None:
-                raise _not_offered(name)
-            try:
-                parameters = parse.parse_json(operation, body)
-            except parse.SerializationError as error:
-                raise SerializationFailed(str(error)) from None
-            result = await self._answer(operation, context, parameters)
-            for name, member in operation.output.members.items() if operation.output else ():
-                if member.shape.event_stream:
-                    return serialize.serialize_json_stream(member.shape, result[name])
-            return serialize.serialize_json(operation, result, self._model.json_version)
-        except ServiceError as error:
-            return self.refuse(error)
-        except Exception:
-            _log.exception("a request failed")
-            return self.refuse(ServiceFailure())
+            parameters = parse.parse_json(operation, body)
+        except parse.SerializationError as error:
+            raise SerializationFailed(str(error)) from None
+        result = await self._answer(operation, context, parameters)
+        for name, member in operation.output.members.items() if operation.output else ():
+            if member.shape.event_stream:
+                return serialize.serialize_json_stream(member.shape, result[name])
+        return serialize.serialize_json(operation, result, self._model.json_version)
 
     def refuse(self, error: ServiceError) -> WireResponse:
         return serialize.serialize_json_error(
@@ -166,34 +177,28 @@ class JsonService(_Handled):
         )
 
 
-class QueryService(_Handled):
+class QueryService(_ModelledService):
     """A query-protocol service: IAM, STS."""
 
-    async def call(
+    async def _respond(
         self, context: Context, method: str, path: str, query: dict[str, list[str]], body: bytes
     ) -> WireResponse:
         try:
-            try:
-                form = aws_query.parse_form(body) if body else {k: v[-1] for k, v in query.items()}
-                name = form.get("Action", "")
-                operation = self._model.operations.get(name)
-                if operation is None:
-                    raise InvalidAction(f"Could not find operation {name[:100]}")
-                parameters = aws_query.parameters(operation, form)
-            except parse.SerializationError as error:
-                raise MalformedInput(str(error)) from None
-            try:
-                result = await self._answer(operation, context, parameters)
-            except ValidationFailed as error:
-                # The same words under the code that these services have for it.
-                raise ValidationError(error.message) from None
-            namespace = self._model.xml_namespace
-            return aws_query.serialize(operation, result, namespace, ids.uuid())
-        except ServiceError as error:
-            return self.refuse(error)
-        except Exception:
-            _log.exception("a request failed")
-            return self.refuse(ServiceFailure())
+            form = aws_query.parse_form(body) if body else {k: v[-1] for k, v in query.items()}
+            name = form.get("Action", "")
+            operation = self._model.operations.get(name)
+            if operation is None:
+                raise InvalidAction(f"Could not find operation {name[:100]}")
+            parameters = aws_query.parameters(operation, form)
+        except parse.SerializationError as error:
+            raise MalformedInput(str(error)) from None
+        try:
+            result = await self._answer(operation, context, parameters)
+        except ValidationFailed as error:
+            # The same words under the code that these services have for it.
+            raise ValidationError(error.message) from None
+        namespace = self._model.xml_namespace
+        return aws_query.serialize(operation, result, namespace, ids.uuid())
 
     def refuse(self, error: ServiceError) -> WireResponse:
         code = _QUERY_CODES.get(error.code) or error.code.removesuffix("Exception")
