@@ -45,7 +45,7 @@ from lambent.api.versions import Versions
 from lambent.aws import model, sigv4
 from lambent.blobs.files import FileBlobs
 from lambent.clock import Clock, SystemClock, utc
-from lambent.config import Settings
+from lambent.config import NEIGHBOURS, Settings
 from lambent.errors import StartError
 from lambent.functions.catalog import Catalog
 from lambent.functions.code_signing import CodeSigningCatalog
@@ -55,6 +55,7 @@ from lambent.functions.lifecycle import Lifecycle
 from lambent.functions.package import CodeCache
 from lambent.functions.types import FunctionVersion
 from lambent.gateway.edge import Edge
+from lambent.gateway.forwarding import Forwarding
 from lambent.gateway.reports import Reports
 from lambent.http import Application, HttpServer
 from lambent.iam.authenticate import Authenticator
@@ -66,7 +67,11 @@ from lambent.iam.keyring import KeyRing
 from lambent.iam.sessions import RoleSessions
 from lambent.invoke import Invoker, LocalExecutor
 from lambent.measures import Measures
-from lambent.neighbours.s3 import S3Source
+from lambent.neighbours.base import Neighbour
+from lambent.neighbours.embedded import Embedded
+from lambent.neighbours.guard import Guard
+from lambent.neighbours.objects import Objects
+from lambent.neighbours.remote import Remote
 from lambent.observe.logs import LogStore
 from lambent.observe.metrics import Metrics
 from lambent.observe.traces import Traces
@@ -184,18 +189,23 @@ class App:
         self.invoker = Invoker(
             self.catalog, concurrency, router, self.clock, self.measures.throttled
         )
+        self.embedded = Embedded(data / "neighbours", settings.region)
+        self.neighbours = self._neighbours()
+        self.guard = Guard(self.authorizer, self.neighbours)
+        authenticator = Authenticator(
+            self.keys,
+            self.sessions,
+            self.clock,
+            settings.authentication == "strict",
+            settings.region,
+        )
         self.edge = Edge(
-            Authenticator(
-                self.keys,
-                self.sessions,
-                self.clock,
-                settings.authentication == "strict",
-                settings.region,
-            ),
+            authenticator,
             self._services(),
             self.blobs,
             self.languages.names,
             Reports(self.owner, self.usage, concurrency.running),
+            Forwarding(authenticator, self.guard, self.neighbours, settings.object_bytes),
         )
         self.server = HttpServer(self.edge)
         try:
@@ -212,6 +222,7 @@ class App:
         gc.set_threshold(20_000, 50, 50)
         self._reaper = asyncio.ensure_future(self._reap())
         self._resuming = asyncio.ensure_future(self.lifecycle.resume())
+        self.embedded.resume()
 
     @property
     def endpoint(self) -> str:
@@ -232,6 +243,7 @@ class App:
     async def _stop_inner(self) -> None:
         await self.lifecycle.close()
         await self.pool.close()
+        await self.embedded.stop()
         await self.backend.close()
         await self.logs.flush()
         await self.usage.flush()
@@ -322,6 +334,20 @@ class App:
             )
         return backend
 
+    def _neighbours(self) -> dict[str, Neighbour]:
+        """Who answers for each service beside Lambda."""
+        found: dict[str, Neighbour] = dict.fromkeys(NEIGHBOURS, self.embedded)
+        for name, there in self.settings.neighbours.items():
+            found[name] = Remote(
+                there.endpoint,
+                there.access_key_id,
+                there.secret_access_key,
+                there.session_token,
+                there.region,
+                self.clock,
+            )
+        return found
+
     def _services(self) -> dict[str, Service]:
         logs = Logs(self.logs, self.clock)
         tail = LiveTail(self.logs, self.clock)
@@ -371,14 +397,10 @@ class App:
 
     def _lambda_handlers(self) -> dict[str, Handler]:
         settings, catalog, clock = self.settings, self.catalog, self.clock
-        s3 = S3Source(
-            settings.s3_endpoint,
-            settings.s3_access_key_id,
-            settings.s3_secret_access_key,
-            settings.region,
-            clock,
+        s3, guard = self.neighbours["s3"], self.guard
+        code = CodeTaker(
+            self.lifecycle, settings.zipped_bytes, lambda caller: Objects(s3, guard, caller)
         )
-        code = CodeTaker(self.lifecycle, settings.zipped_bytes, s3)
         layers = Layers(self.layers, code, self.lifecycle, clock)
         signing = CodeSigning(catalog, self.signing, clock)
         concurrency = settings.account_concurrency

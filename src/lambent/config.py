@@ -13,12 +13,42 @@ from dataclasses import dataclass, fields
 from dataclasses import field as _field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from lambent.errors import StartError
+
+_PREFIX = "LAMBENT_NEIGHBOURS_"
 
 
 def _setting(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
     return _field(default=default, metadata={"text": text, "choices": choices})
+
+
+# The services beside Lambda, as signatures name them.
+NEIGHBOURS = (
+    "s3",
+    "dynamodb",
+    "sqs",
+    "sns",
+    "events",
+    "scheduler",
+    "kinesis",
+    "kms",
+    "ssm",
+    "secretsmanager",
+    "cloudformation",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where one of them is instead, and as whom it is asked; region "": that of each request."""
+
+    endpoint: str
+    access_key_id: str = ""
+    secret_access_key: str = _field(default="", repr=False)
+    session_token: str = _field(default="", repr=False)
+    region: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +101,11 @@ class Settings:
         65_536,
         "Disk that all /tmp may take together; never more than half of what is free at start.",
     )
-    s3_endpoint: str = _setting(
-        "", "URL of the S3 that code is read from (S3Bucket, S3Key); none by default."
+    object_bytes: int = _setting(
+        1024 * 1024 * 1024,
+        "Largest object, or part of one, in a request to S3 (AWS: 5 GiB); the embedded S3 holds it "
+        "in memory while it is written.",
     )
-    s3_access_key_id: str = _setting("", "Access key for it.")
-    s3_secret_access_key: str = _setting("", "Its secret; better set by environment or file.")
     account_concurrency: int = _setting(
         1000, "Invocations of one account and region that may run at the same time."
     )
@@ -136,6 +166,9 @@ class Settings:
         5.0, "How long requests in progress may take when the server stops."
     )
 
+    # [neighbours.s3] in the file, LAMBENT_NEIGHBOURS_S3_ENDPOINT in the environment: by service.
+    neighbours: Mapping[str, Endpoint] = _field(default_factory=dict)
+
     @property
     def data_path(self) -> Path:
         """The data directory, resolved."""
@@ -174,6 +207,7 @@ def entries() -> list[Entry]:
             each.metadata["choices"],
         )
         for each in fields(Settings)
+        if "text" in each.metadata
     ]
 
 
@@ -206,6 +240,7 @@ def load(
             raise StartError(f"{source}: there is no setting {name!r}")
         values[name] = _read(table[name], value, source)
 
+    remotes: dict[str, dict[str, tuple[Any, str]]] = {}
     variables = {entry.variable: entry.name for entry in table.values()}
     from_environment = {
         variables[key]: value for key, value in environment.items() if key in variables
@@ -217,14 +252,44 @@ def load(
             document = tomllib.loads(path.read_text())
         except (OSError, tomllib.TOMLDecodeError) as error:
             raise StartError(f"{path}: {error}") from error
+        named = document.pop("neighbours", {})
+        if not isinstance(named, dict) or not all(
+            isinstance(each, dict) for each in named.values()
+        ):
+            raise StartError(f"{path}: neighbours must be tables, as [neighbours.s3]")
+        for service, members in named.items():
+            for member, value in members.items():
+                remotes.setdefault(service, {})[member] = (value, f"{path}: neighbours.{service}")
         for name, value in document.items():
             take(name, value, str(path))
+    for key, value in environment.items():
+        service, _, member = key.removeprefix(_PREFIX).lower().partition("_")
+        if key.startswith(_PREFIX):
+            remotes.setdefault(service, {})[member] = (value, key)
     for name, value in from_environment.items():
         take(name, value, table[name].variable)
     for name, value in flags.items():
         if value is not None:
             take(name, value, table[name].flag if name in table else name)
+    values["neighbours"] = {name: _endpoint(name, remote) for name, remote in remotes.items()}
     return Settings(**values)
+
+
+def _endpoint(service: str, members: dict[str, tuple[Any, str]]) -> Endpoint:
+    """The endpoint of a service from what was said of it, and where."""
+    known = {each.name for each in fields(Endpoint)}
+    for member, (value, source) in members.items():
+        if service not in NEIGHBOURS:
+            raise StartError(f"{source}: there is no service {service!r} among the neighbours")
+        if member not in known:
+            raise StartError(f"{source}: there is no setting {member!r} of a neighbour")
+        if not isinstance(value, str):
+            raise StartError(f"{source}: {member} must be a string")
+    url, source = members.get("endpoint", ("", f"neighbours.{service}"))
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
+        raise StartError(f"{source}: endpoint must be a URL, as https://s3.example.com:9000")
+    return Endpoint(**{member: value for member, (value, _) in members.items()})
 
 
 def from_process(flags: Mapping[str, Any], file: Path | None = None) -> Settings:

@@ -202,6 +202,34 @@ def test_a_client_is_held_back_while_its_body_is_not_read() -> None:
     run(scenario)
 
 
+def test_a_client_is_held_back_by_a_reader_who_was_woken_and_has_not_come_yet() -> None:
+    async def scenario() -> None:
+        waiting: list[Exchange] = []
+        wire = Wire(waiting.append)
+        wire.send(b"POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n")
+        first = asyncio.ensure_future(anext(waiting[0].chunks(1_000_000)))
+        await asyncio.sleep(0)
+        for _ in range(4):
+            wire.send(b"x" * 200_000)
+        assert not wire.transport.reading
+        assert len(await first) == 800_000
+
+    run(scenario)
+
+
+def test_a_client_that_was_held_back_may_send_its_next_request() -> None:
+    async def scenario() -> None:
+        waiting: list[Exchange] = []
+        wire = Wire(waiting.append)
+        wire.send(b"POST /1 HTTP/1.1\r\nContent-Length: 600000\r\n\r\n" + b"x" * 600_000)
+        assert not wire.transport.reading
+        assert [len(each) async for each in waiting[0].chunks(600_000)] == [600_000]
+        waiting[0].respond(200)
+        assert wire.transport.reading
+
+    run(scenario)
+
+
 def test_100_continue_is_sent_when_the_body_is_wanted() -> None:
     async def scenario() -> None:
         waiting: list[Exchange] = []

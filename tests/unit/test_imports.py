@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
         "sandbox.kernel.disks",
         "sandbox.kernel.network",
     },
-    "gateway": {"api", "http", "iam", "aws", "blobs.base", "observe.usage"},
+    "gateway": {"api", "http", "iam", "aws", "blobs.base", "neighbours", "observe.usage"},
     "api": {
         "aws",
         "blobs.base",
@@ -46,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "store": set(),
     "blobs": set(),
     "observe": set(),
-    "neighbours": {"aws", "blobs.base"},
+    "neighbours": {"aws", "blobs.base", "http", "iam", "sandbox.kernel.syscalls"},
     "bootstraps": set(),
     "aws": set(),
     "http": set(),
@@ -59,7 +59,7 @@ ALLOWED: dict[str, set[str]] = {
 PURE = {"aws", "http"}
 DRIVERS = {
     "sqlite3": {"store/sqlite.py"},
-    "httptools": {"http/connection.py"},
+    "httptools": {"http/connection.py", "http/client.py"},
     "msgspec": {
         "aws/jsontext.py",
         "store/repository.py",
@@ -79,7 +79,8 @@ IMPLEMENTATIONS = {
     "router.direct",
     "sandbox.namespaces",
     "sandbox.process",
-    "neighbours.s3",
+    "neighbours.embedded",
+    "neighbours.remote",
 }
 
 

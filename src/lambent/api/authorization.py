@@ -14,7 +14,7 @@ from lambent.arn import parse_function
 from lambent.errors import ResourceNotFound
 from lambent.functions.catalog import Catalog
 from lambent.functions.types import LATEST
-from lambent.iam.authorizer import Authorizer, ResourcePolicy, Subject
+from lambent.iam.authorizer import Authorizer, Keys, ResourcePolicy, Subject
 from lambent.iam.directory import Directory
 from lambent.iam.entities import Kind
 
@@ -63,12 +63,17 @@ class Authorization:
         policy = None
         if self._resource_policies is not None:
             policy = await self._resource_policies(context, parameters)
-        agent = context.headers.get("user-agent", "")
-        request = (("aws:sourceip", context.source), ("aws:useragent", agent))
+        request = request_keys(context.source, context.headers)
         for subject in self._subjects(operation, context, parameters):
             # A resource's policy has no say in what else an operation needs, as iam:PassRole.
             concerned = policy if policy is not None and subject.resource == policy.arn else None
             self._authorizer.check(context.principal, subject, concerned, request)
+
+
+def request_keys(source: str, headers: dict[str, str]) -> Keys:
+    """What every request brings to conditions."""
+    pairs = (("aws:sourceip", source), ("aws:useragent", headers.get("user-agent", "")))
+    return tuple((name, (value,)) for name, value in pairs if value)
 
 
 def of_functions(catalog: Catalog) -> ResourcePolicies:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from lambent.api.context import Context
 from lambent.blobs.base import ObjectError, ObjectSource
 from lambent.errors import InvalidParameterValue, OperationNotOffered, RequestEntityTooLarge
 from lambent.functions.lifecycle import Lifecycle
 from lambent.functions.package import Package
+from lambent.iam.authenticate import Principal
+
+Objects = Callable[[Principal], ObjectSource]
+"""The objects that a caller may read."""
 
 
 class CodeTaker:
     """Checks, stores and unpacks the code of a request."""
 
-    def __init__(self, lifecycle: Lifecycle, zipped_bytes: int, s3: ObjectSource) -> None:
+    def __init__(self, lifecycle: Lifecycle, zipped_bytes: int, objects: Objects) -> None:
         self._lifecycle = lifecycle
         self._zipped_bytes = zipped_bytes
-        self._s3 = s3
+        self._objects = objects
 
-    async def take(self, code: dict[str, Any]) -> Package:
+    async def take(self, context: Context, code: dict[str, Any]) -> Package:
         """The package of a Code or Content structure; raises InvalidParameterValue."""
         if "ImageUri" in code:
             raise OperationNotOffered("ImageUri is not offered by this version of Lambent.")
@@ -41,8 +47,9 @@ class CodeTaker:
         if not bucket or not key:
             raise InvalidParameterValue("Please provide a source for function code.")
         try:
+            objects = self._objects(context.principal)
             return await self._lifecycle.take_stream(
-                self._s3.read(bucket, key, code.get("S3ObjectVersion"))
+                objects.read(bucket, key, code.get("S3ObjectVersion"))
             )
         except ObjectError as error:
             raise InvalidParameterValue(

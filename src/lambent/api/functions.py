@@ -82,7 +82,7 @@ class Functions:
             await self._signing.check(context, signing)
         if await self._exists(context, name):
             raise ResourceConflict(f"Function already exist: {name}")
-        code = await self._code.take(parameters["Code"])
+        code = await self._code.take(context, parameters["Code"])
         settled = Configuration(
             **{"architecture": HOST_ARCHITECTURE, **_code_fields(code), **changes}
         )
@@ -182,7 +182,7 @@ class Functions:
         _expect(function, parameters)
         wanted = {key: parameters[key] for key in ("Architectures",) if key in parameters}
         changes = await self._changes(context, wanted)
-        code = await self._code.take(parameters)
+        code = await self._code.take(context, parameters)
         changes |= _code_fields(code)
         changes["source_kms_key_arn"] = parameters.get("SourceKMSKeyArn")
         if parameters.get("DryRun"):

@@ -47,7 +47,7 @@ class Layers:
         account, region, name = _layer_name(context, parameters["LayerName"])
         if (account, region) != (context.account, context.region):
             raise AccessDenied(f"A layer of account {account} in {region} cannot be published to.")
-        package = await self._code.take(parameters["Content"])
+        package = await self._code.take(context, parameters["Content"])
         version = LayerVersion(
             number=0,
             digest=package.digest,

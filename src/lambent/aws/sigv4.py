@@ -68,6 +68,8 @@ class Claim:
     token: str | None
     presigned: bool = False
     expires: int = 0
+    # Of Signature Version 2 (sigv2.py).
+    legacy: bool = False
 
 
 _BEFORE_SIGNATURE = re.compile(
@@ -304,11 +306,7 @@ def payload_hash(claim: Claim, headers: dict[str, str], body: bytes) -> str:
     if declared.startswith("STREAMING-") and claim.scope.service == "s3":
         return declared
     if not _HEX64.fullmatch(declared) or not hmac.compare_digest(declared, sha256(body)):
-        raise SignatureError(
-            "XAmzContentSHA256Mismatch",
-            "The provided 'x-amz-content-sha256' header does not match what was computed.",
-            400,
-        )
+        raise _hash_mismatch()
     return declared
 
 
@@ -362,15 +360,20 @@ def sign_headers(
     service: str,
     now: datetime,
     token: str | None = None,
+    payload: str = "",
 ) -> dict[str, str]:
-    """The headers to send, Authorization included; names are lower-case and "host" is needed."""
+    """The headers to send, Authorization included; names are lower-case and "host" is needed.
+
+    payload: what stands for the body in the signature; its digest if "".
+    """
     stamp = now.strftime(_STAMP)
     signed = {name.lower(): value for name, value in headers.items()} | {"x-amz-date": stamp}
     if token is not None:
         signed["x-amz-security-token"] = token
     scope = scope_of(access_key, stamp[:8], region, service)
     names = sorted(signed)
-    text = string_to_sign(method, path, query, signed, names, sha256(body), stamp, scope)
+    hashed = payload or sha256(body)
+    text = string_to_sign(method, path, query, signed, names, hashed, stamp, scope)
     signature = SigningKey(secret, scope).sign(text)
     signed["authorization"] = (
         f"{ALGORITHM} Credential={access_key}/{scope.text}, "
@@ -410,19 +413,26 @@ def presign(
 
 _CHUNK_HEAD = re.compile(rb"([0-9a-fA-F]{1,8})(?:;chunk-signature=([0-9a-f]{64}))?")
 _LONGEST_CHUNK = 16 * 1024 * 1024
+_LONGEST_TRAILER = 16 * 1024
+SIGNED_STREAM = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+SIGNED_STREAM_TRAILER = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
+UNSIGNED_STREAM_TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+_STREAMS = (SIGNED_STREAM, SIGNED_STREAM_TRAILER, UNSIGNED_STREAM_TRAILER)
 
 
 class ChunkDecoder:
     """Decodes an aws-chunked body, verifying each chunk's signature where chunks are signed.
 
     Feed it bytes as they arrive; it returns the decoded bytes whose signatures were right and
-    raises SignatureError at the first that is wrong.  ``done`` tells whether the last chunk came.
+    raises SignatureError at the first that is wrong.  ``done`` tells whether the last chunk came;
+    ``end`` wants it to have, and verifies the trailer where one is signed.
     """
 
-    def __init__(self, claim: Claim, key: SigningKey, signed: bool) -> None:
+    def __init__(self, claim: Claim, key: SigningKey, signed: bool, trailer: bool = False) -> None:
         self._claim = claim
         self._key = key
         self._signed = signed
+        self._trailer = trailer
         self._previous = claim.signature
         self._buffer = b""
         self._head: tuple[int, str] | None = None
@@ -434,7 +444,27 @@ class ChunkDecoder:
         out: list[bytes] = []
         while not self.done and self._advance(out):
             pass
+        if self.done and len(self._buffer) > _LONGEST_TRAILER:
+            raise self._malformed()
         return b"".join(out)
+
+    def end(self) -> None:
+        """The body has ended: raise SignatureError unless it is whole."""
+        if not self.done:
+            raise self._malformed()
+        if not (self._trailer and self._signed):
+            return
+        lines = [line for line in self._buffer.split(b"\r\n") if line]
+        signature = b""
+        if lines and lines[-1].lower().startswith(b"x-amz-trailer-signature:"):
+            signature = lines.pop().partition(b":")[2].strip()
+        text = b"".join(line + b"\n" for line in lines)
+        expected = self._key.sign(
+            f"{ALGORITHM}-TRAILER\n{self._claim.stamp}\n{self._claim.scope.text}\n"
+            f"{self._previous}\n{sha256(text)}"
+        )
+        if not hmac.compare_digest(expected.encode(), signature):
+            raise SignatureError("SignatureDoesNotMatch", _MISMATCH)
 
     def _advance(self, out: list[bytes]) -> bool:
         if self._head is None:
@@ -478,3 +508,52 @@ class ChunkDecoder:
     @staticmethod
     def _malformed() -> SignatureError:
         return SignatureError("IncompleteBody", "The aws-chunked body is malformed.", 400)
+
+
+class BodyCheck:
+    """Holds a body that arrives in pieces to what its request's signature says of it.
+
+    declared: its x-amz-content-sha256; believe: verify nothing, decode only.  ``feed`` returns the
+    bytes of the body itself, without the framing of aws-chunked; both raise SignatureError.
+    """
+
+    def __init__(self, claim: Claim, key: SigningKey, declared: str, believe: bool = False) -> None:
+        self._decoder: ChunkDecoder | None = None
+        self._digest = None
+        self._declared = declared
+        if declared in _STREAMS:
+            signed = declared != UNSIGNED_STREAM_TRAILER and not believe
+            self._decoder = ChunkDecoder(claim, key, signed, declared != SIGNED_STREAM)
+        elif believe:
+            pass
+        elif _HEX64.fullmatch(declared):
+            self._digest = hashlib.sha256()
+        elif declared != UNSIGNED:
+            raise SignatureError(
+                "InvalidRequest", "The value of x-amz-content-sha256 header is invalid.", 400
+            )
+
+    def feed(self, data: bytes) -> bytes:
+        """Take a piece."""
+        if self._decoder is not None:
+            return self._decoder.feed(data)
+        if self._digest is not None:
+            self._digest.update(data)
+        return data
+
+    def end(self) -> None:
+        """The body is over."""
+        if self._decoder is not None:
+            self._decoder.end()
+        elif self._digest is not None and not hmac.compare_digest(
+            self._digest.hexdigest(), self._declared
+        ):
+            raise _hash_mismatch()
+
+
+def _hash_mismatch() -> SignatureError:
+    return SignatureError(
+        "XAmzContentSHA256Mismatch",
+        "The provided 'x-amz-content-sha256' header does not match what was computed.",
+        400,
+    )

@@ -20,6 +20,7 @@ from lambent.aws.parse import parse_query
 from lambent.aws.serialize import WireResponse
 from lambent.blobs.base import Blobs
 from lambent.errors import AccessDenied, RequestEntityTooLarge, ServiceError
+from lambent.gateway.forwarding import Forwarding
 from lambent.gateway.reports import Reports
 from lambent.http import BodyTooLarge, ClientGone, Exchange
 from lambent.iam.authenticate import Authenticator, Principal
@@ -42,12 +43,14 @@ class Edge:
         blobs: Blobs,
         runtimes: Callable[[], list[str]],
         reports: Reports,
+        neighbours: Forwarding,
     ) -> None:
         self._authenticator = authenticator
         self._services = services
         self._blobs = blobs
         self._runtimes = runtimes
         self._reports = reports
+        self._neighbours = neighbours
         self._tasks: dict[Exchange, asyncio.Task[None]] = {}
         self.endpoint = ""
         self._loop = asyncio.get_running_loop()
@@ -66,6 +69,15 @@ class Edge:
             if path == "/metrics":
                 self._reports.metrics(exchange)
                 return
+            query = parse_query(exchange.query) if exchange.query else {}
+            try:
+                claim = self._authenticator.claim(exchange.headers, query)
+            except ServiceError as refused:
+                self._send(exchange, self._service("lambda").refuse(refused))
+                return
+            if claim is not None and claim.scope.service in self._neighbours.services:
+                await self._neighbours.handle(exchange, claim, query)
+                return
             try:
                 body = exchange.arrived(REQUEST_BYTES)
                 if body is None:
@@ -77,10 +89,9 @@ class Edge:
                 )
                 self._send(exchange, self._service("lambda").refuse(error))
                 return
-            query = parse_query(exchange.query) if exchange.query else {}
             try:
                 principal = self._authenticator.authenticate(
-                    exchange.method, path, exchange.query, query, exchange.headers, body
+                    claim, exchange.method, path, exchange.query, exchange.headers, body
                 )
                 if own:
                     if not principal.is_root:
@@ -92,7 +103,7 @@ class Edge:
                     return
                 service = self._service(principal.service)
             except ServiceError as refused:
-                self._send(exchange, self._asked(exchange, query).refuse(refused))
+                self._send(exchange, self._asked(claim).refuse(refused))
                 return
             context = Context(principal, self.endpoint, exchange.headers, exchange.peer)
             response = await service.call(context, exchange.method, path, query, body)
@@ -108,12 +119,8 @@ class Edge:
         finally:
             self._tasks.pop(exchange, None)
 
-    def _asked(self, exchange: Exchange, query: dict[str, list[str]]) -> Service:
+    def _asked(self, claim: sigv4.Claim | None) -> Service:
         """The service whose words a refused request will understand."""
-        try:
-            claim = sigv4.read_claim(exchange.headers, query)
-        except sigv4.SignatureError:
-            claim = None
         name = claim.scope.service if claim is not None else "lambda"
         return self._services.get(name) or self._service("lambda")
 

@@ -250,9 +250,10 @@ class Connection(asyncio.Protocol):
             return
         self._waiting_since = self._server.now()
         self._current = None
+        # A body that came faster than it was taken may have left the client waiting.
+        self._flow.resume_reading()
         if self._queue:
             self._current = self._queue.popleft()
-            self._flow.resume_reading()
             self._application(self._current)
         elif self.draining:
             self.close()

@@ -160,7 +160,8 @@ class Exchange:
             self._body.clear()
             return
         self._body.append(data)
-        if self._bytes > HIGH_WATER and self._collector is None and self._waiter is None:
+        waits = self._waiter is not None and not self._waiter.done()
+        if self._bytes > HIGH_WATER and self._collector is None and not waits:
             self._connection.pause_reading()
         self._wake()
 

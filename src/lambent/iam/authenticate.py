@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from lambent.aws import sigv4
+from lambent.aws import sigv2, sigv4
 from lambent.clock import Clock
 from lambent.errors import MissingAuthentication, ServiceError, UnrecognizedClient
 from lambent.iam.credentials import DEFAULT_ACCOUNT, AccessKey, CredentialStore
@@ -94,47 +94,107 @@ class Authenticator:
         self._region = region
         self._signing_keys = sigv4.SigningKeys()
 
+    def claim(self, headers: dict[str, str], query: dict[str, list[str]]) -> sigv4.Claim | None:
+        """What a request says of its signature; raises SignatureRefused if that cannot be read."""
+        try:
+            if "AWSAccessKeyId" in query:
+                return sigv2.read_claim(query, self._region)
+            return sigv4.read_claim(headers, query)
+        except sigv4.SignatureError as error:
+            if self._strict:
+                raise SignatureRefused(error) from None
+            return None
+
     def authenticate(
         self,
+        claim: sigv4.Claim | None,
         method: str,
         path: str,
         raw_query: str,
-        query: dict[str, list[str]],
         headers: dict[str, str],
         body: bytes,
     ) -> Principal:
         """The principal of a request; raises one of three refusals."""
+        if claim is None or not self._strict:
+            return self._believed(claim)
         try:
-            claim = sigv4.read_claim(headers, query)
-            if claim is None:
-                if self._strict:
-                    raise MissingAuthentication
-                return Principal(DEFAULT_ACCOUNT, "", self._region, "lambda")
-            scope = claim.scope
-            if not self._strict:
-                named = _ACCOUNT.fullmatch(scope.access_key)
-                account = scope.access_key if named else DEFAULT_ACCOUNT
-                session = None
-                if claim.token is not None:
-                    session = self._sessions.read(scope.access_key, claim.token)
-                    account = session.account if session is not None else account
-                place = (scope.region, scope.service)
-                return Principal(account, scope.access_key, *place, session)
-            session = user = None
-            key: AccessKey | Session | None
-            if claim.token is not None:
-                key = session = self._sessions.read(scope.access_key, claim.token)
-            else:
-                key = self._keys.get(scope.access_key)
-                user = key.user if key is not None else None
-            if key is None:
-                raise UnrecognizedClient
-            sigv4.check_time(claim, self._clock.time())
+            if claim.legacy:
+                raise sigv4.SignatureError(
+                    "IncompleteSignatureException", "Unsupported signing algorithm."
+                )
+            principal, secret = self._claimed(claim)
             hashed = sigv4.payload_hash(claim, headers, body)
-            signing_key = self._signing_keys.derive(key.secret, scope)
+            signing_key = self._signing_keys.derive(secret, claim.scope)
             sigv4.verify(claim, signing_key, method, path, raw_query, headers, hashed)
         except sigv4.SignatureError as error:
-            if not self._strict:
-                return Principal(DEFAULT_ACCOUNT, "", self._region, "lambda")
             raise SignatureRefused(error) from None
-        return Principal(key.account, scope.access_key, scope.region, scope.service, session, user)
+        return principal
+
+    def authenticate_ahead(
+        self,
+        claim: sigv4.Claim | None,
+        method: str,
+        path: str,
+        raw_query: str,
+        headers: dict[str, str],
+        bucket_path: str,
+    ) -> tuple[Principal, sigv4.BodyCheck]:
+        """The principal of a request whose body is still to come, and what holds it to its word.
+
+        For services whose clients say in a header what the body will be (S3).  bucket_path: the
+        path with the bucket that the host named, as older signatures have it.
+        """
+        declared = headers.get("x-amz-content-sha256", sigv4.UNSIGNED)
+        try:
+            if claim is None or not self._strict:
+                principal = self._believed(claim)
+                nothing = sigv4.scope_of("", "", "", "")
+                unsigned = sigv4.Claim(nothing, "", (), "", None)
+                key = sigv4.SigningKey("", nothing)
+                return principal, sigv4.BodyCheck(unsigned, key, declared, believe=True)
+            if "x-amz-content-sha256" not in headers and not claim.presigned:
+                missing = "Missing required header for this request: x-amz-content-sha256"
+                raise sigv4.SignatureError("InvalidRequest", missing, 400)
+            principal, secret = self._claimed(claim)
+            key = self._signing_keys.derive(secret, claim.scope)
+            if claim.legacy:
+                now = self._clock.time()
+                sigv2.verify(claim, secret, method, bucket_path, raw_query, headers, now)
+                return principal, sigv4.BodyCheck(claim, key, sigv4.UNSIGNED)
+            check = sigv4.BodyCheck(claim, key, declared)
+            sigv4.verify(claim, key, method, path, raw_query, headers, declared)
+        except sigv4.SignatureError as error:
+            raise SignatureRefused(error) from None
+        return principal, check
+
+    def _claimed(self, claim: sigv4.Claim) -> tuple[Principal, str]:
+        """Whom a claim names, and the secret that would prove it; raises what refuses it."""
+        scope = claim.scope
+        session = user = None
+        key: AccessKey | Session | None
+        if claim.token is not None:
+            key = session = self._sessions.read(scope.access_key, claim.token)
+        else:
+            key = self._keys.get(scope.access_key)
+            user = key.user if key is not None else None
+        if key is None:
+            raise UnrecognizedClient
+        if not claim.legacy:
+            sigv4.check_time(claim, self._clock.time())
+        place = (scope.region, scope.service)
+        return Principal(key.account, scope.access_key, *place, session, user), key.secret
+
+    def _believed(self, claim: sigv4.Claim | None) -> Principal:
+        """Whom an unverified request is from; raises MissingAuthentication where that is wrong."""
+        if claim is None:
+            if self._strict:
+                raise MissingAuthentication
+            return Principal(DEFAULT_ACCOUNT, "", self._region, "lambda")
+        scope = claim.scope
+        named = _ACCOUNT.fullmatch(scope.access_key)
+        account = scope.access_key if named else DEFAULT_ACCOUNT
+        session = None
+        if claim.token is not None:
+            session = self._sessions.read(scope.access_key, claim.token)
+            account = session.account if session is not None else account
+        return Principal(account, scope.access_key, scope.region, scope.service, session)

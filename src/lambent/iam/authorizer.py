@@ -33,6 +33,10 @@ _MOST_KEPT = 10_000
 _NOBODY = '{"Statement":{"Effect":"Deny","Principal":"*","Action":"*","Resource":"*"}}'
 
 
+Keys = tuple[tuple[str, tuple[str, ...]], ...]
+"""Context keys, names in lower case, and their values."""
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """What a request wants to do: an action on a resource of an account, and keys of its own."""
@@ -122,10 +126,12 @@ class Authorizer:
         principal: Principal,
         subject: Subject,
         resource: ResourcePolicy | None = None,
-        request: tuple[tuple[str, str], ...] = (),
+        request: Keys = (),
     ) -> None:
         """Raise AccessDenied unless it may; request: context keys of the request at hand."""
-        if principal.account == subject.owner and (self._mode == "off" or principal.is_root):
+        if principal.account == subject.owner and (
+            self._mode == "off" or (principal.is_root and resource is None)
+        ):
             return
         requester = principal.requester
         if self._generation != self._directory.generation or len(self._known) > _MOST_KEPT:
@@ -143,7 +149,7 @@ class Authorizer:
             found = self._known[key] = self._gathered(principal, subject, resource)
         if isinstance(found, Policies):
             keys = self._keys(principal, subject)
-            keys.update((name, [value]) for name, value in request if value)
+            keys.update((name, list(values)) for name, values in request if values)
             found = evaluate(_request(requester, subject, keys), found)
         if found.allowed:
             return

@@ -1,0 +1,185 @@
+"""The embedded services: a process of their own, started on first use and again when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import socket
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+from lambent.http.client import Reply, UpstreamError, send, to_socket
+from lambent.neighbours.base import Message, NeighbourUnavailable
+from lambent.neighbours.subjects.base import Facts
+
+_log = logging.getLogger(__name__)
+
+_START_SECONDS = 60.0
+_STOP_SECONDS = 60.0
+# Between the end of a process and the next attempt; doubled each time it dies young.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 30.0
+_YOUNG_SECONDS = 10.0
+_FACTS_BYTES = 1024 * 1024
+
+
+class Embedded:
+    """See ``base.Neighbour``; folder: everything it keeps, for nobody else to see."""
+
+    wants_framing = True
+
+    def __init__(self, folder: Path, region: str) -> None:
+        self._folder = folder
+        self._region = region
+        self._socket = folder / "socket"
+        self._directory = -1
+        self._keeping: asyncio.Task[None] | None = None
+        self._up = asyncio.Event()
+        self._process: asyncio.subprocess.Process | None = None
+        self._pause = _FIRST_PAUSE
+
+    @property
+    def process_id(self) -> int | None:
+        """Its process, if there is one now."""
+        return self._process.pid if self._process is not None and self._up.is_set() else None
+
+    def resume(self) -> None:
+        """Start with the server where it was used before: schedules go on."""
+        if (self._folder / "state").is_dir():
+            self._begin()
+
+    async def send(self, message: Message) -> Reply:
+        """See ``base.Neighbour``."""
+        self._begin()
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                await self._up.wait()
+        except TimeoutError:
+            raise NeighbourUnavailable from None
+        headers = [
+            ("host", message.host or "localhost"),
+            *message.headers,
+            ("x-lambent-service", message.service),
+            ("x-lambent-account", message.account),
+            ("x-lambent-region", message.region),
+            ("x-lambent-source", message.source),
+            *((f"x-lambent-{name}", value) for name, value in message.extra.items()),
+        ]
+        try:
+            connect = to_socket(self._address)
+            reply = await send(connect, message.method, message.target, headers, message.body)
+        except UpstreamError as error:
+            _log.warning("%s did not answer: %s", message.service, error)
+            raise NeighbourUnavailable from None
+        if reply.header("x-lambent-failed") is not None:
+            reply.close()
+            raise NeighbourUnavailable("An internal error occurred.")
+        return reply
+
+    async def facts(self, service: str, account: str, region: str, about: str) -> Facts:
+        """See ``base.Neighbour``."""
+        extra = {"about": quote(about)}
+        reply = await self.send(Message(service, account, region, "GET", "/", [], extra=extra))
+        try:
+            return Facts(**json.loads(await reply.read(_FACTS_BYTES)))
+        except (UpstreamError, ValueError, TypeError):
+            raise NeighbourUnavailable from None
+
+    async def stop(self) -> None:
+        """End it in order: it saves what it knows."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
+            os.close(self._directory)
+
+    @property
+    def _address(self) -> str:
+        """The socket's path, which has 107 bytes however deep its folder is."""
+        return f"/proc/self/fd/{self._directory}/socket"
+
+    # -- the process ----------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        if self._keeping is None:
+            self._keeping = asyncio.ensure_future(self._keep())
+
+    async def _keep(self) -> None:
+        """Start it, again and again."""
+        loop = asyncio.get_running_loop()
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._directory = os.open(self._folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        while True:
+            began = loop.time()
+            try:
+                await self._run()
+            except OSError as error:
+                _log.error("the neighbours cannot be started: %s", error)
+            self._pause = (
+                _FIRST_PAUSE
+                if loop.time() - began > _YOUNG_SECONDS
+                else min(self._pause * 2, _LONGEST_PAUSE)
+            )
+            await asyncio.sleep(self._pause)
+
+    async def _run(self) -> None:
+        """One life of the process."""
+        listener = self._listen()
+        try:
+            process = self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "lambent.neighbours.ministack",
+                str(self._folder),
+                self._region,
+                stdin=asyncio.subprocess.PIPE,
+                pass_fds=(listener.fileno(),),
+                env=_environment(listener.fileno()),
+                start_new_session=True,
+            )
+        finally:
+            # From here on only the process accepts: when it is gone, whoever connects knows.
+            listener.close()
+        try:
+            self._up.set()
+            code = await process.wait()
+            _log.error("the neighbours ended (%s); they are started again", code)
+        except asyncio.CancelledError:
+            self._up.clear()
+            await self._end(process)
+            raise
+        finally:
+            self._up.clear()
+
+    def _listen(self) -> socket.socket:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._socket.unlink(missing_ok=True)
+            listener.bind(self._address)
+            listener.listen(1024)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
+
+    @staticmethod
+    async def _end(process: asyncio.subprocess.Process) -> None:
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            _log.error("the neighbours did not end in time; they are killed")
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+def _environment(listener: int) -> dict[str, str]:
+    """No setting or secret of the server is its business."""
+    kept = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "TZ")
+    variables = {name: os.environ[name] for name in kept if name in os.environ}
+    return {**variables, "LAMBENT_LISTENER": str(listener), "PYTHONUNBUFFERED": "1"}

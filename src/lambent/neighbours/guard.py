@@ -1,0 +1,63 @@
+"""Whether a caller may have what his request to a neighbour wants."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+from lambent.iam.authenticate import Principal
+from lambent.iam.authorizer import Authorizer, Keys, ResourcePolicy, Subject
+from lambent.neighbours.base import Neighbour
+from lambent.neighbours.subjects.base import Facts, Wanted, owner_of
+from lambent.neighbours.subjects.json_services import leading_keys
+
+
+class Guard:
+    """Asks the neighbour whose a resource is and what its policy says, and the authorizer then."""
+
+    def __init__(self, authorizer: Authorizer, neighbours: Mapping[str, Neighbour]) -> None:
+        self._authorizer = authorizer
+        self._neighbours = neighbours
+
+    async def admit(
+        self, principal: Principal, service: str, wanted: Iterable[Wanted], request: Keys
+    ) -> str:
+        """The account that the first thing wanted belongs to; raises AccessDenied for any.
+
+        request: context keys of the request at hand.
+        """
+        account = ""
+        for each in wanted:
+            owner = await self.check(principal, service, each, request)
+            account = account or owner
+        return account or principal.account
+
+    async def check(self, principal: Principal, service: str, wanted: Wanted, request: Keys) -> str:
+        """The owner of what is wanted; raises AccessDenied."""
+        resource, owner = wanted.resource, owner_of(wanted.resource, principal.account)
+        facts = Facts()
+        own = principal.is_root and owner == principal.account
+        if wanted.about and (not own or service in ("s3", "sqs", "sns")):
+            neighbour = self._neighbours[service.removesuffix("streams")]
+            facts = await neighbour.facts(service, owner, principal.region, wanted.about)
+            if facts.arn and not resource.startswith(facts.arn):
+                resource = facts.arn  # an alias, a name without its suffix
+            owner = facts.owner or owner_of(resource, owner)
+        if wanted.action == "s3:CreateBucket":
+            owner = principal.account
+        keys: Keys = tuple((name, (value,)) for name, value in wanted.keys if name[0] != "\0")
+        if facts.partition_key:
+            leading = leading_keys(wanted.keys, facts.partition_key)
+            keys += (("dynamodb:leadingkeys", tuple(leading)),) if leading else ()
+        policy = None
+        if facts.policy and not _owners_own(principal, owner, wanted.action):
+            revision = hashlib.sha256(facts.policy.encode()).hexdigest()
+            policy = ResourcePolicy(revision, resource, lambda: facts.policy)
+        subject = Subject(wanted.action, resource, owner)
+        self._authorizer.check(principal, subject, policy, (*request, *keys))
+        return owner
+
+
+def _owners_own(principal: Principal, owner: str, action: str) -> bool:
+    """Whether it is the owner who mends a bucket's policy, which must not shut him out."""
+    return principal.is_root and principal.account == owner and action.endswith("BucketPolicy")

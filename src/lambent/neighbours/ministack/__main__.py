@@ -1,0 +1,83 @@
+"""The neighbours' process: ``python -m lambent.neighbours.ministack FOLDER REGION``.
+
+It inherits a listening Unix socket, and ends in order when its standard input does, which the
+server holds open for as long as it lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from lambent.http import HttpLimits, HttpServer
+from lambent.neighbours.ministack import adapter
+from lambent.neighbours.ministack.dispatch import Dispatch
+from lambent.neighbours.ministack.state import State
+from lambent.sandbox.kernel import syscalls
+
+_LIMITS = HttpLimits(connections=1024, idle_seconds=0, body_seconds=0, head_seconds=0)
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    folder, region = Path(sys.argv[1]), sys.argv[2]
+    os.umask(0o077)
+    logging.basicConfig(
+        level=logging.WARNING, format="neighbours: %(asctime)s %(levelname)s %(message)s"
+    )
+    # A predecessor may still be writing its last state.
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    adapter.prepare(folder, region)
+    _shut_off()
+    asyncio.run(_serve(folder))
+    # Threads of schedules never end by themselves.
+    os._exit(0)
+
+
+def _shut_off() -> None:
+    """Leave the network: who is to be reached is reached through sockets that are open."""
+    flags = syscalls.CLONE_NEWNET | syscalls.CLONE_NEWIPC
+    if os.getuid() != 0:
+        flags |= syscalls.CLONE_NEWUSER
+    syscalls.unshare(flags)
+    syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+    syscalls.drop_capabilities()
+
+
+async def _serve(folder: Path) -> None:
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    loop.add_reader(0, stopping.set)
+    services = adapter.MiniStack()
+    state = State(folder / "state", services)
+    state.load()
+    services.start(loop)
+    state.start()
+    dispatch = Dispatch(services, state.changed)
+    server = HttpServer(dispatch, _LIMITS)
+    listener = socket.socket(fileno=int(os.environ["LAMBENT_LISTENER"]))
+    listener.setblocking(False)
+    gc.collect()
+    gc.freeze()
+    await server.serve(listener)
+    await stopping.wait()
+    loop.remove_reader(0)
+    server.stop_listening()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(5):
+            await dispatch.drained()
+    await state.stop()
+
+
+main()

@@ -1,0 +1,68 @@
+"""One request as the gateway understands it, and what it wants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Parameters = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request of a caller: service as ``base.Message`` has it, parameters by their names."""
+
+    service: str
+    operation: str
+    account: str
+    region: str
+    parameters: Parameters = field(default_factory=dict)
+
+    def arn(self, rest: str, service: str = "") -> str:
+        """A resource of the caller's own; what is an ARN already stays as it is."""
+        if rest.startswith("arn:"):
+            return rest
+        return f"arn:aws:{service or self.service}:{self.region}:{self.account}:{rest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An action on a resource.
+
+    about: what its own policy is found by ("" where it has none); keys: of the request, names in
+    lower case.
+    """
+
+    action: str
+    resource: str
+    about: str = ""
+    keys: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What only the neighbour knows of a resource: its full ARN, its account, its policy.
+
+    "" where there is none; names: of the parts of a table's key.
+    """
+
+    arn: str = ""
+    owner: str = ""
+    policy: str = ""
+    partition_key: str = ""
+
+
+def owner_of(resource: str, otherwise: str) -> str:
+    """The account in an ARN."""
+    parts = resource.split(":", 5)
+    return parts[4] if len(parts) == 6 and parts[4].isdigit() else otherwise
+
+
+class Unreadable(Exception):
+    """A request that cannot be understood: code, message and status as AWS has them."""
+
+    def __init__(self, code: str, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = status

@@ -1,0 +1,101 @@
+"""The query protocol's: SNS, CloudFormation, and SQS as older clients ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import parse_qsl
+
+from lambent.neighbours.subjects.base import Asked, Unreadable, Wanted
+from lambent.neighbours.subjects.json_services import queue_wanted
+
+_MOST_FIELDS = 10_000
+
+
+def read(
+    service: str, path: str, query: dict[str, list[str]], body: bytes, account: str, region: str
+) -> Asked:
+    """A request of the query protocol; raises Unreadable.
+
+    What is in the URL and in the body counts as one form; what is there twice is refused.
+    """
+    form: dict[str, str] = {}
+    try:
+        pairs = parse_qsl(
+            body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS, strict_parsing=False
+        )
+    except ValueError:
+        raise Unreadable("MalformedInput", "The form cannot be read.") from None
+    named = [(name, value) for name, values in query.items() for value in values]
+    for name, value in [*named, *pairs]:
+        if form.setdefault(name, value) != value:
+            raise Unreadable("MalformedInput", f"{name[:64]} is there twice.")
+    operation = form.get("Action", "")
+    if not operation.isalnum() or not operation.isascii():
+        raise Unreadable("InvalidAction", "The action is not valid for this web service.")
+    if service == "sqs" and "QueueUrl" not in form and path.count("/") >= 2:
+        form["QueueUrl"] = path
+    return Asked(service, operation, account, region, dict(form))
+
+
+def wanted(asked: Asked) -> Iterator[Wanted]:
+    """What it wants; raises Unreadable."""
+    yield from {"sns": _sns, "cloudformation": _cloudformation, "sqs": _sqs}[asked.service](asked)
+
+
+def _sns(asked: Asked) -> Iterator[Wanted]:
+    form = asked.parameters
+    action = f"sns:{asked.operation.removesuffix('Batch')}"
+    arn = form.get("TopicArn") or form.get("TargetArn") or form.get("ResourceArn")
+    if arn is None and "SubscriptionArn" in form:
+        arn = form["SubscriptionArn"].rpartition(":")[0]  # a subscription is its topic's
+    if arn is None and asked.operation == "CreateTopic":
+        arn = asked.arn(form.get("Name", ""))
+    yield Wanted(action, arn or "*", about=arn or "", keys=tuple(_sns_keys(form)))
+
+
+def _sns_keys(form: dict[str, str]) -> Iterator[tuple[str, str]]:
+    for name, key in (("Protocol", "sns:protocol"), ("Endpoint", "sns:endpoint")):
+        if name in form:
+            yield key, form[name]
+
+
+# About no stack.
+_PLAIN = {
+    "ListStacks",
+    "ListExports",
+    "ListImports",
+    "ValidateTemplate",
+    "EstimateTemplateCost",
+    "DescribeAccountLimits",
+    "ListTypes",
+    "DescribeType",
+}
+
+
+def _cloudformation(asked: Asked) -> Iterator[Wanted]:
+    form = asked.parameters
+    action = f"cloudformation:{asked.operation}"
+    name = form.get("StackName") or form.get("StackId") or ""
+    if not name and form.get("ChangeSetName", "").startswith("arn:"):
+        name = form["ChangeSetName"]
+    if asked.operation in _PLAIN or not name:
+        yield Wanted(action, "*")
+    else:
+        yield Wanted(action, name if name.startswith("arn:") else asked.arn(f"stack/{name}/*"))
+    role = form.get("RoleARN")
+    if role:
+        keys = (("iam:passedtoservice", "cloudformation.amazonaws.com"),)
+        yield Wanted("iam:PassRole", role, keys=keys)
+
+
+def _sqs(asked: Asked) -> Iterator[Wanted]:
+    form = asked.parameters
+    action = f"sqs:{asked.operation.removesuffix('Batch')}"
+    if "QueueUrl" in form:
+        yield queue_wanted(asked, action, form["QueueUrl"])
+    elif "QueueName" in form:
+        owner = form.get("QueueOwnerAWSAccountId") or asked.account
+        arn = f"arn:aws:sqs:{asked.region}:{owner}:{form['QueueName']}"
+        yield Wanted(action, arn, about=arn)
+    else:
+        yield Wanted(action, "*")
