@@ -56,6 +56,7 @@ from lambent.functions.package import CodeCache
 from lambent.functions.types import FunctionVersion
 from lambent.gateway.edge import Edge
 from lambent.gateway.forwarding import Forwarding
+from lambent.gateway.inward import Inward
 from lambent.gateway.reports import Reports
 from lambent.http import Application, HttpServer
 from lambent.iam.authenticate import Authenticator
@@ -189,7 +190,8 @@ class App:
         self.invoker = Invoker(
             self.catalog, concurrency, router, self.clock, self.measures.throttled
         )
-        self.embedded = Embedded(data / "neighbours", settings.region)
+        ways_in: dict[str, Application] = {}
+        self.embedded = Embedded(data / "neighbours", settings.region, ways_in)
         self.neighbours = self._neighbours()
         self.guard = Guard(self.authorizer, self.neighbours)
         authenticator = Authenticator(
@@ -199,14 +201,17 @@ class App:
             settings.authentication == "strict",
             settings.region,
         )
+        services = self._services()
         self.edge = Edge(
             authenticator,
-            self._services(),
+            services,
             self.blobs,
             self.languages.names,
             Reports(self.owner, self.usage, concurrency.running),
             Forwarding(authenticator, self.guard, self.neighbours, settings.object_bytes),
         )
+        self.inward = Inward(services["lambda"], self.sessions, self.directory, self.authorizer)
+        ways_in.update(lambent=self.inward, endpoint=self.edge)
         self.server = HttpServer(self.edge)
         try:
             self.port = await self.server.listen(settings.host, settings.port)
@@ -244,6 +249,7 @@ class App:
         await self.lifecycle.close()
         await self.pool.close()
         await self.embedded.stop()
+        await self.inward.close()
         await self.backend.close()
         await self.logs.flush()
         await self.usage.flush()

@@ -26,11 +26,20 @@ class SignatureRefused(ServiceError):
         self.status = error.status  # type: ignore[misc]
 
 
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A service of AWS that asks in its own name, and the resource that makes it ask."""
+
+    service: str
+    source_arn: str
+
+
 @dataclass(slots=True)
 class Principal:
     """A verified caller: whose account, which key, and the region and service it signed for.
 
-    session: that of a role; user: neither of both is there for the account's owner.
+    session: that of a role; user; asking: a service, on whose account's behalf.  None of them is
+    there for the account's owner.
     """
 
     account: str
@@ -39,10 +48,13 @@ class Principal:
     service: str
     session: Session | None = None
     user: Holder | None = None
+    asking: Asking | None = None
 
     @property
     def requester(self) -> Requester:
         """As policies know it."""
+        if self.asking is not None:
+            return Requester("", "", service=self.asking.service)
         if self.session is not None:
             return Requester(self.account, self.session.arn, self.session.role)
         if self.user is not None:
@@ -52,7 +64,7 @@ class Principal:
     @property
     def is_root(self) -> bool:
         """Whether it is the account's owner."""
-        return self.session is None and self.user is None
+        return self.session is None and self.user is None and self.asking is None
 
     @property
     def kind(self) -> str:

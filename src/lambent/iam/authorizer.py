@@ -110,7 +110,7 @@ class Authorizer:
         policies = replace(self._policies(principal, subject), resource=_read_trust(trust))
         decision = evaluate(_request(requester, subject, keys), policies)
         if not decision.allowed:
-            self._refuse(requester, subject, decision)
+            self._refuse(principal, subject, decision)
 
     def trusts(self, arn: str, service: str) -> bool:
         """Whether there is such a role and a service may assume it."""
@@ -138,7 +138,7 @@ class Authorizer:
             self._known.clear()
             self._generation = self._directory.generation
         session = principal.session
-        who = requester.arn
+        who = requester.arn or requester.service
         if session is not None:
             # Sessions of one ARN may be of different roles, and narrowed in different ways.
             who = session.token if session.narrowed else f"{who} {session.role} {session.role_id}"
@@ -153,11 +153,11 @@ class Authorizer:
             found = evaluate(_request(requester, subject, keys), found)
         if found.allowed:
             return
-        self._refuse(requester, subject, found)
+        self._refuse(principal, subject, found)
 
-    def _refuse(self, requester: Requester, subject: Subject, decision: Decision) -> None:
-        told = message(_request(requester, subject, {}), decision)
-        if self.enforcing or requester.account != subject.owner:
+    def _refuse(self, principal: Principal, subject: Subject, decision: Decision) -> None:
+        told = message(_request(principal.requester, subject, {}), decision)
+        if self.enforcing or principal.account != subject.owner:
             raise AccessDenied(told)
         _log.warning("not enforced: %s", told)
 
@@ -208,6 +208,17 @@ class Authorizer:
     def _keys(self, principal: Principal, subject: Subject) -> dict[str, list[str]]:
         now = self._clock.time()
         requester = principal.requester
+        if principal.asking is not None:
+            return {
+                **self._clock_keys(int(now)),
+                "aws:sourcearn": [principal.asking.source_arn],
+                "aws:sourceaccount": [principal.account],
+                "aws:sourceowner": [principal.account],
+                "aws:principalisawsservice": ["true"],
+                "aws:principalservicename": [principal.asking.service],
+                "aws:requestedregion": [principal.region],
+                "aws:resourceaccount": [subject.owner],
+            }
         keys = {
             **self._clock_keys(int(now)),
             "aws:principalaccount": [requester.account],

@@ -9,9 +9,11 @@ import logging
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
+from lambent.http import Application, HttpLimits, HttpServer
 from lambent.http.client import Reply, UpstreamError, send, to_socket
 from lambent.neighbours.base import Message, NeighbourUnavailable
 from lambent.neighbours.subjects.base import Facts
@@ -24,17 +26,22 @@ _STOP_SECONDS = 60.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 30.0
 _YOUNG_SECONDS = 10.0
 _FACTS_BYTES = 1024 * 1024
+_WAY_IN = HttpLimits(connections=256)
 
 
 class Embedded:
-    """See ``base.Neighbour``; folder: everything it keeps, for nobody else to see."""
+    """See ``base.Neighbour``; folder: everything it keeps, for nobody else to see.
+
+    ways_in: what it may ask of this server, by the name of a socket in the folder.
+    """
 
     wants_framing = True
 
-    def __init__(self, folder: Path, region: str) -> None:
+    def __init__(self, folder: Path, region: str, ways_in: Mapping[str, Application]) -> None:
         self._folder = folder
         self._region = region
-        self._socket = folder / "socket"
+        self._ways_in = ways_in
+        self._servers: list[HttpServer] = []
         self._directory = -1
         self._keeping: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
@@ -69,7 +76,7 @@ class Embedded:
             *((f"x-lambent-{name}", value) for name, value in message.extra.items()),
         ]
         try:
-            connect = to_socket(self._address)
+            connect = to_socket(self._address("socket"))
             reply = await send(connect, message.method, message.target, headers, message.body)
         except UpstreamError as error:
             _log.warning("%s did not answer: %s", message.service, error)
@@ -93,12 +100,13 @@ class Embedded:
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
+            for server in self._servers:
+                await server.close()
             os.close(self._directory)
 
-    @property
-    def _address(self) -> str:
-        """The socket's path, which has 107 bytes however deep its folder is."""
-        return f"/proc/self/fd/{self._directory}/socket"
+    def _address(self, name: str) -> str:
+        """A socket's path, which has 107 bytes however deep its folder is."""
+        return f"/proc/self/fd/{self._directory}/{name}"
 
     # -- the process ----------------------------------------------------------------------
 
@@ -111,6 +119,10 @@ class Embedded:
         loop = asyncio.get_running_loop()
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._directory = os.open(self._folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        for name, application in self._ways_in.items():
+            server = HttpServer(application, _WAY_IN)
+            self._servers.append(server)
+            await server.serve(self._listen(name))
         while True:
             began = loop.time()
             try:
@@ -126,10 +138,11 @@ class Embedded:
 
     async def _run(self) -> None:
         """One life of the process."""
-        listener = self._listen()
+        listener = self._listen("socket")
         try:
             process = self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",
                 "-m",
                 "lambent.neighbours.ministack",
                 str(self._folder),
@@ -153,11 +166,11 @@ class Embedded:
         finally:
             self._up.clear()
 
-    def _listen(self) -> socket.socket:
+    def _listen(self, name: str) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            self._socket.unlink(missing_ok=True)
-            listener.bind(self._address)
+            (self._folder / name).unlink(missing_ok=True)
+            listener.bind(self._address(name))
             listener.listen(1024)
         except BaseException:
             listener.close()

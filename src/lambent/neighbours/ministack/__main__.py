@@ -18,10 +18,12 @@ import sys
 from pathlib import Path
 
 from lambent.http import HttpLimits, HttpServer
-from lambent.neighbours.ministack import adapter
+from lambent.neighbours.ministack import adapter, ours
 from lambent.neighbours.ministack.dispatch import Dispatch
 from lambent.neighbours.ministack.state import State
-from lambent.sandbox.kernel import syscalls
+from lambent.sandbox.kernel import landlock, syscalls
+
+_log = logging.getLogger(__name__)
 
 _LIMITS = HttpLimits(connections=1024, idle_seconds=0, body_seconds=0, head_seconds=0)
 
@@ -36,21 +38,37 @@ def main() -> None:
     # A predecessor may still be writing its last state.
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
+    os.chdir(folder)  # where its sockets have short names
     adapter.prepare(folder, region)
-    _shut_off()
+    shut_off(folder)
     asyncio.run(_serve(folder))
     # Threads of schedules never end by themselves.
     os._exit(0)
 
 
-def _shut_off() -> None:
-    """Leave the network: who is to be reached is reached through sockets that are open."""
+def shut_off(folder: Path) -> None:
+    """Leave the network, all privileges, and every file that is not Python's or its own.
+
+    Who is to be reached is reached through sockets that are open, or in the folder.
+    """
     flags = syscalls.CLONE_NEWNET | syscalls.CLONE_NEWIPC
     if os.getuid() != 0:
         flags |= syscalls.CLONE_NEWUSER
     syscalls.unshare(flags)
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     syscalls.drop_capabilities()
+    code = [
+        *sys.path,
+        sys.prefix,
+        sys.base_prefix,
+        os.path.dirname(os.path.realpath(sys.executable)),
+    ]
+    system = ["/usr", "/lib", "/lib64", "/etc", "/proc", "/dev/urandom"]
+    readable = [path for path in (*code, *system) if os.path.isabs(path)]
+    try:
+        landlock.restrict(readable, [str(folder), "/dev/null"])
+    except OSError as error:
+        _log.warning("files are not shut off from the neighbours: %s", error)
 
 
 async def _serve(folder: Path) -> None:
@@ -60,6 +78,7 @@ async def _serve(folder: Path) -> None:
         loop.add_signal_handler(number, stopping.set)
     loop.add_reader(0, stopping.set)
     services = adapter.MiniStack()
+    ours.install(services, ours.Lambent("lambent"))
     state = State(folder / "state", services)
     state.load()
     services.start(loop)
@@ -80,4 +99,5 @@ async def _serve(folder: Path) -> None:
     await state.stop()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -107,7 +107,7 @@ class MiniStack:
     def __init__(self) -> None:
         _take_lambdas_place()
         self._app = _module("ministack.app")
-        responses = _module("ministack.core.responses")
+        responses = self.responses = _module("ministack.core.responses")
         persistence = _module("ministack.core.persistence")
         self.scope = need(responses, "request_scope")
         self._client = need(responses, "set_request_client_ip")

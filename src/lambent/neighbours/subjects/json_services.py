@@ -146,7 +146,7 @@ def _of_table(
 ) -> Wanted:
     if not isinstance(table, str) or not table:
         raise Unreadable("ValidationException", "TableName must be a string.")
-    arn = asked.arn(f"table/{table}", "dynamodb")
+    arn = table if table.startswith("arn:") else asked.arn(f"table/{table}", "dynamodb")
     resource = f"{arn}/index/{index}" if index else arn
     return Wanted(f"dynamodb:{operation}", resource, about=arn, keys=keys)
 
@@ -175,7 +175,8 @@ QUERY = "\0query"
 def _batched(operation: str, inner: Any) -> tuple[tuple[str, str], ...]:
     items: list[Any] = []
     if operation == "BatchGetItem" and isinstance(inner, dict):
-        items = inner.get("Keys") or []
+        keys = inner.get("Keys")
+        items = keys if isinstance(keys, list) else [keys]
     elif isinstance(inner, list):
         for each in inner:
             for request in each.values() if isinstance(each, dict) else ():
@@ -306,7 +307,7 @@ def _events(asked: Asked) -> Iterator[Wanted]:
             str(each.get("EventBusName") or "default") for each in _items(parameters.get("Entries"))
         }
         for bus in sorted(buses):
-            arn = asked.arn(f"event-bus/{bus}")
+            arn = bus if bus.startswith("arn:") else asked.arn(f"event-bus/{bus}")
             yield Wanted(action, arn, about=arn)
         return
     if "ResourceARN" in parameters:

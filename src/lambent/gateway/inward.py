@@ -1,0 +1,103 @@
+"""What the neighbours ask of this server by themselves: to run a function, to use a role.
+
+A socket of their own in their own folder, where nobody's signature is looked for: who may write
+there is the neighbours' process, and it says for which service it speaks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any
+from urllib.parse import quote
+
+from lambent.api.context import Context
+from lambent.api.service import Service
+from lambent.errors import AccessDenied, ServiceError
+from lambent.http import BodyTooLarge, ClientGone, Exchange
+from lambent.iam.authenticate import Asking, Principal
+from lambent.iam.authorizer import Authorizer, Subject
+from lambent.iam.directory import Directory
+from lambent.iam.sessions import RoleSessions
+from lambent.neighbours.subjects.base import owner_of
+
+_log = logging.getLogger(__name__)
+
+_BODY_BYTES = 16 * 1024 * 1024
+_SESSION_SECONDS = 900
+
+
+class Inward:
+    """The application behind the neighbours' way in."""
+
+    def __init__(
+        self,
+        functions: Service,
+        sessions: RoleSessions,
+        directory: Directory,
+        authorizer: Authorizer,
+    ) -> None:
+        self._functions = functions
+        self._sessions = sessions
+        self._directory = directory
+        self._authorizer = authorizer
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __call__(self, exchange: Exchange) -> None:
+        task = asyncio.ensure_future(self._handle(exchange))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _handle(self, exchange: Exchange) -> None:
+        try:
+            asked = json.loads(await exchange.read(_BODY_BYTES))
+            principal = self._principal(asked)
+            if exchange.path == "/invoke":
+                await self._invoke(exchange, principal, asked)
+            elif exchange.path == "/permit":
+                resource = asked["resource"]
+                owner = owner_of(resource, principal.account)
+                self._authorizer.check(principal, Subject(asked["action"], resource, owner))
+                exchange.respond(200)
+            else:
+                exchange.respond(404)
+        except ServiceError as refused:
+            told = {"code": refused.code, "message": refused.message}
+            exchange.respond(refused.status, [], json.dumps(told).encode())
+        except BodyTooLarge:
+            exchange.respond(413)
+        except ClientGone:
+            exchange.abort()
+        except Exception:
+            _log.exception("the neighbours asked in vain")
+            exchange.respond(500)
+
+    def _principal(self, asked: dict[str, Any]) -> Principal:
+        """In whose name it is asked; raises AccessDenied where a role may not be used."""
+        service, account = asked["service"], asked["account"]
+        place = (asked["region"], "lambda")
+        arn = asked.get("role")
+        if not arn:
+            asking = Asking(service, asked["source_arn"])
+            return Principal(account, "", *place, asking=asking)
+        role = self._directory.find(account, "role", arn.rpartition("/")[2])
+        if role is None or role.arn != arn or not self._authorizer.trusts(arn, service):
+            raise AccessDenied(f"{service} is not authorized to assume the role {arn}")
+        name = service.partition(".")[0]
+        session = self._sessions.issue(account, arn, name, role.identifier, _SESSION_SECONDS)
+        return Principal(account, "", *place, session=session)
+
+    async def _invoke(
+        self, exchange: Exchange, principal: Principal, asked: dict[str, Any]
+    ) -> None:
+        context = Context(principal, "", {"user-agent": principal.requester.service})
+        path = f"/2015-03-31/functions/{quote(asked['function'], safe='')}/invocations"
+        response = await self._functions.call(context, "POST", path, {}, asked["payload"].encode())
+        exchange.respond(response.status, response.headers, response.body)
+
+    async def close(self) -> None:
+        """Let go of what is being handled."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
