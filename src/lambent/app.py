@@ -65,7 +65,7 @@ from lambent.iam.credentials import DEFAULT_ACCOUNT, AccessKey, CredentialStore
 from lambent.iam.directory import Directory
 from lambent.iam.first_role import first_role
 from lambent.iam.keyring import KeyRing
-from lambent.iam.sessions import RoleSessions
+from lambent.iam.sessions import Grant, Sessions
 from lambent.invoke import Invoker, LocalExecutor
 from lambent.measures import Measures
 from lambent.neighbours.base import Neighbour
@@ -138,7 +138,7 @@ class App:
         self.owner = self.keys.open()
         self.authorizer = Authorizer(self.directory, self.clock, settings.authorization)
         self.ring = ring
-        self.sessions = RoleSessions(self.clock, ring)
+        self.sessions = Sessions(self.clock, ring)
         self.layers = LayerCatalog(self.store)
         self.mappings = EventSourceCatalog(self.store)
         self.signing = CodeSigningCatalog(self.store)
@@ -449,7 +449,7 @@ class App:
         role = version.configuration.role
         found = self.directory.find(version.account, "role", role.rpartition("/")[2])
         role_id = found.identifier if found is not None and found.arn == role else ""
-        session = self.sessions.issue(version.account, role, version.name, role_id)
+        session = self.sessions.issue(Grant(version.account, role, version.name, role_id))
         return {
             "AWS_ACCESS_KEY_ID": session.access_key_id,
             "AWS_SECRET_ACCESS_KEY": session.secret,

@@ -171,6 +171,12 @@ class UnrecognizedClient(ServiceError):
     default = "The security token included in the request is invalid."
 
 
+class ExpiredToken(ServiceError):
+    code = "ExpiredTokenException"
+    status = 403
+    default = "The security token included in the request is expired"
+
+
 class MissingAuthentication(ServiceError):
     code = "MissingAuthenticationTokenException"
     status = 403

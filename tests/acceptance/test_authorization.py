@@ -336,6 +336,73 @@ def test_a_session_is_narrowed_by_its_policies_and_ends(ann: User) -> None:
         assumed(ann, PolicyArns=[{"arn": "arn:aws:iam::aws:policy/NoSuchPolicy"}])
 
 
+def test_a_users_own_session_is_as_good_as_he_is_but_for_iam(ann: User) -> None:
+    session = credentials(ann.client("sts").get_session_token(DurationSeconds=900))
+    sts = ann.client("sts", **session)
+    assert sts.get_caller_identity()["Arn"] == f"arn:aws:iam::{ACCOUNT}:user/ann"
+    denied(lambda: sts.get_session_token())
+    functions = ann.client("lambda", **session)
+    denied(lambda: functions.list_functions())
+    ann.may(allow("*"))
+    assert functions.list_functions()["Functions"] == []
+    with pytest.raises(ClientError) as refused:
+        ann.client("iam", **session).list_users()
+    assert refused.value.response["Error"]["Code"] == "InvalidClientTokenId"
+    # It ends with him.
+    ann.iam.delete_user_policy(UserName="ann", PolicyName="may")
+    ann.iam.delete_access_key(UserName="ann", AccessKeyId=ann.key["AccessKeyId"])
+    ann.iam.delete_user(UserName="ann")
+    ann.iam.create_user(UserName="ann")
+    with pytest.raises(ClientError) as refused:
+        functions.list_functions()
+    assert refused.value.response["Error"]["Code"] == "UnrecognizedClientException"
+
+
+def credentials(answer: Any) -> dict[str, str]:
+    """Of an answer of STS, as clients want them."""
+    given = answer["Credentials"]
+    return {
+        "aws_access_key_id": given["AccessKeyId"],
+        "aws_secret_access_key": given["SecretAccessKey"],
+        "aws_session_token": given["SessionToken"],
+    }
+
+
+def test_session_tags_and_a_source_identity_go_along(ann: User) -> None:
+    passing = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]
+    only = {"StringEqualsIfExists": {"aws:RequestTag/team": ["blue", "red"]}}
+    wanted = {"StringEquals": {"aws:PrincipalTag/team": "blue", "aws:SourceIdentity": "ann"}}
+    for name, who in (("first", "user/ann"), ("second", "role/first")):
+        trust = {
+            "Effect": "Allow",
+            "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:{who}"},
+            "Action": passing,
+            "Condition": only,
+        }
+        document = json.dumps({"Version": "2012-10-17", "Statement": trust})
+        ann.iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)
+        policy = allow("lambda:ListFunctions", Condition=wanted)
+        ann.iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=policy)
+        ann.iam.put_role_policy(RoleName=name, PolicyName="q", PolicyDocument=allow(passing))
+
+    def assume(sts: Any, role: str, **more: Any) -> dict[str, str]:
+        arn = f"arn:aws:iam::{ACCOUNT}:role/{role}"
+        return credentials(sts.assume_role(RoleArn=arn, RoleSessionName="it", **more))
+
+    sts = ann.client("sts")
+    denied(lambda: assume(sts, "first", Tags=[{"Key": "team", "Value": "green"}]))
+    blue = {"Tags": [{"Key": "team", "Value": "blue"}], "SourceIdentity": "ann"}
+    first = assume(sts, "first", **blue, TransitiveTagKeys=["team"])
+    ann.client("lambda", **first).list_functions()
+    denied(lambda: ann.client("lambda", **assume(sts, "first")).list_functions())
+    # Both go on to the next role, and neither can be changed there.
+    sts = ann.client("sts", **first)
+    ann.client("lambda", **assume(sts, "second")).list_functions()
+    denied(lambda: assume(sts, "second", SourceIdentity="bob"))
+    with pytest.raises(ClientError, match="transitive tag keys"):
+        assume(sts, "second", Tags=[{"Key": "Team", "Value": "red"}])
+
+
 def test_another_account_begins_and_is_let_into_a_function(ann: User) -> None:
     role = "arn:aws:iam::111122223333:role/OrganizationAccountAccessRole"
     sts = ann.client("sts")

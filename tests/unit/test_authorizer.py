@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from lambent.clock import ManualClock
-from lambent.errors import AccessDenied, StartError
+from lambent.errors import AccessDenied, ExpiredToken, StartError
 from lambent.iam.authenticate import Principal
 from lambent.iam.authorizer import Authorizer, Subject
 from lambent.iam.directory import Directory
 from lambent.iam.entities import Holder, Key
 from lambent.iam.keyring import KeyRing
-from lambent.iam.sessions import RoleSessions
+from lambent.iam.sessions import Grant, Sessions
 from lambent.store.memory import MemoryStore
 
 GET = Subject("s3:GetObject", "arn:aws:s3:::b/k", "1")
@@ -110,8 +110,8 @@ def test_root_may_everything_in_its_account_and_nothing_elsewhere() -> None:
 
 def test_a_session_has_the_permissions_of_its_role_while_that_is_there() -> None:
     async def scenario(world: World) -> None:
-        sessions = RoleSessions(world.clock, KeyRing(b"k" * 32))
-        session = sessions.issue("1", "arn:aws:iam::1:role/worker", "f", "AROA")
+        sessions = Sessions(world.clock, KeyRing(b"k" * 32))
+        session = sessions.issue(Grant("1", "arn:aws:iam::1:role/worker", "f", "AROA"))
         principal = Principal("1", "A", "r", "s3", session)
         assert not world.may(GET, principal)
         role = Holder(
@@ -121,7 +121,7 @@ def test_a_session_has_the_permissions_of_its_role_while_that_is_there() -> None
         await world.directory.create(role)
         assert world.may(GET, principal)
         # A role of the same name below another path is another role.
-        elsewhere = sessions.issue("1", "arn:aws:iam::1:role/team/worker", "f", "AROA")
+        elsewhere = sessions.issue(Grant("1", "arn:aws:iam::1:role/team/worker", "f", "AROA"))
         assert not world.may(GET, Principal("1", "A", "r", "s3", elsewhere))
         await world.directory.delete("1", "role", "worker", lambda role: None)
         assert not world.may(GET, principal)
@@ -134,10 +134,11 @@ def test_a_session_has_the_permissions_of_its_role_while_that_is_there() -> None
 
 def test_what_was_decided_of_one_role_is_not_said_of_another() -> None:
     async def scenario(world: World) -> None:
-        sessions = RoleSessions(world.clock, KeyRing(b"k" * 32))
+        sessions = Sessions(world.clock, KeyRing(b"k" * 32))
 
         def of(role: str, identifier: str, **more: Any) -> Principal:
-            session = sessions.issue("1", f"arn:aws:iam::1:role/{role}", "f", identifier, **more)
+            grant = Grant("1", f"arn:aws:iam::1:role/{role}", "f", identifier, **more)
+            session = sessions.issue(grant)
             return Principal("1", "A", "r", "s3", session)
 
         role = Holder(
@@ -196,14 +197,13 @@ def test_a_key_file_is_made_once_and_everything_follows_from_it(tmp_path: Path) 
 
 def test_a_session_outlives_the_server_but_not_its_time(tmp_path: Path) -> None:
     clock = ManualClock(1_800_000_000.0)
-    session = RoleSessions(clock, KeyRing(b"k" * 32)).issue(
-        "1", "arn:aws:iam::1:role/r", "n", "AROA"
+    session = Sessions(clock, KeyRing(b"k" * 32)).issue(
+        Grant("1", "arn:aws:iam::1:role/r", "n", "AROA")
     )
-    later = RoleSessions(clock, KeyRing(b"k" * 32))
+    later = Sessions(clock, KeyRing(b"k" * 32))
     assert later.read(session.access_key_id, session.token) == session
     assert later.read("ASIAOTHER", session.token) is None
-    assert (
-        RoleSessions(clock, KeyRing(b"x" * 32)).read(session.access_key_id, session.token) is None
-    )
+    assert Sessions(clock, KeyRing(b"x" * 32)).read(session.access_key_id, session.token) is None
     clock.advance(12 * 3600)
-    assert later.read(session.access_key_id, session.token) is None
+    with pytest.raises(ExpiredToken):
+        later.read(session.access_key_id, session.token)

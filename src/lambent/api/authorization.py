@@ -32,7 +32,7 @@ _LAMBDA_ACTIONS = {
 }
 # Nobody is ever refused these; whether a role may be assumed its trust policy has a say in, so
 # that is asked where the role is at hand.
-_FREE = {"AssumeRole", "GetCallerIdentity", "GetAccessKeyInfo"}
+_FREE = {"AssumeRole", "GetCallerIdentity", "GetAccessKeyInfo", "GetSessionToken"}
 _KINDS: tuple[Kind, ...] = ("user", "role", "group")
 
 

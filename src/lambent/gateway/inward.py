@@ -19,7 +19,7 @@ from lambent.http import BodyTooLarge, ClientGone, Exchange
 from lambent.iam.authenticate import Asking, Principal
 from lambent.iam.authorizer import Authorizer, Subject
 from lambent.iam.directory import Directory
-from lambent.iam.sessions import RoleSessions
+from lambent.iam.sessions import Grant, Sessions
 from lambent.neighbours.subjects.base import owner_of
 
 _log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Inward:
     def __init__(
         self,
         functions: Service,
-        sessions: RoleSessions,
+        sessions: Sessions,
         directory: Directory,
         authorizer: Authorizer,
     ) -> None:
@@ -85,7 +85,8 @@ class Inward:
         if role is None or role.arn != arn or not self._authorizer.trusts(arn, service):
             raise AccessDenied(f"{service} is not authorized to assume the role {arn}")
         name = service.partition(".")[0]
-        session = self._sessions.issue(account, arn, name, role.identifier, _SESSION_SECONDS)
+        grant = Grant(account, arn, name, role.identifier)
+        session = self._sessions.issue(grant, _SESSION_SECONDS)
         return Principal(account, "", *place, session=session)
 
     async def _invoke(

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from lambent.aws import sigv2, sigv4
 from lambent.clock import Clock
 from lambent.errors import MissingAuthentication, ServiceError, UnrecognizedClient
-from lambent.iam.credentials import DEFAULT_ACCOUNT, AccessKey, CredentialStore
+from lambent.iam.credentials import DEFAULT_ACCOUNT, CredentialStore
 from lambent.iam.directory import Directory
 from lambent.iam.entities import Holder
 from lambent.iam.policy.evaluation import Requester
-from lambent.iam.sessions import RoleSessions, Session
+from lambent.iam.sessions import Session, Sessions
 
 _ACCOUNT = re.compile(r"\d{12}")
 
@@ -39,7 +39,7 @@ class Principal:
     """A verified caller: whose account, which key, and the region and service it signed for.
 
     session: that of a role; user; asking: a service, on whose account's behalf.  None of them is
-    there for the account's owner.
+    there for the account's owner.  temporary: a user's or an owner's credentials for a while.
     """
 
     account: str
@@ -49,6 +49,7 @@ class Principal:
     session: Session | None = None
     user: Holder | None = None
     asking: Asking | None = None
+    temporary: bool = False
 
     @property
     def requester(self) -> Requester:
@@ -80,12 +81,13 @@ class Principal:
             found = directory.find(self.account, "role", name)
             if found is None or found.arn != self.session.role:
                 return None
-            return found if found.identifier == self.session.role_id else None
+            return found if found.identifier == self.session.grant.identifier else None
         return directory.find(self.account, "user", self.user.name) if self.user else None
 
     def user_id(self, holder: Holder) -> str:
         """The unique identifier that goes with it."""
-        return holder.identifier + (f":{self.session.name}" if self.session is not None else "")
+        name = self.session.grant.name if self.session is not None else ""
+        return f"{holder.identifier}:{name}" if name else holder.identifier
 
 
 class Authenticator:
@@ -94,7 +96,7 @@ class Authenticator:
     def __init__(
         self,
         keys: CredentialStore,
-        sessions: RoleSessions,
+        sessions: Sessions,
         clock: Clock,
         strict: bool,
         region: str,
@@ -182,19 +184,32 @@ class Authenticator:
     def _claimed(self, claim: sigv4.Claim) -> tuple[Principal, str]:
         """Whom a claim names, and the secret that would prove it; raises what refuses it."""
         scope = claim.scope
-        session = user = None
-        key: AccessKey | Session | None
-        if claim.token is not None:
-            key = session = self._sessions.read(scope.access_key, claim.token)
-        else:
-            key = self._keys.get(scope.access_key)
-            user = key.user if key is not None else None
-        if key is None:
-            raise UnrecognizedClient
+        place = (scope.access_key, scope.region, scope.service)
         if not claim.legacy:
             sigv4.check_time(claim, self._clock.time())
-        place = (scope.region, scope.service)
-        return Principal(key.account, scope.access_key, *place, session, user), key.secret
+        if claim.token is None:
+            key = self._keys.get(scope.access_key)
+            if key is None:
+                raise UnrecognizedClient
+            return Principal(key.account, *place, user=key.user), key.secret
+        session = self._sessions.read(scope.access_key, claim.token)
+        if session is None:
+            raise UnrecognizedClient
+        return self._of_session(session, place), session.secret
+
+    def _of_session(self, session: Session, place: tuple[str, str, str]) -> Principal:
+        """The principal of a session; raises UnrecognizedClient if its user is gone."""
+        grant = session.grant
+        if grant.is_role:
+            return Principal(grant.account, *place, session)
+        user = None
+        if grant.identifier:
+            user = self._keys.user(grant.account, grant.holder.rpartition("/")[2])
+            if user is None or user.identifier != grant.identifier:
+                raise UnrecognizedClient
+        if place[-1] == "iam":
+            raise UnrecognizedClient  # AWS: not without MFA
+        return Principal(grant.account, *place, user=user, temporary=True)
 
     def _believed(self, claim: sigv4.Claim | None) -> Principal:
         """Whom an unverified request is from; raises MissingAuthentication where that is wrong."""
@@ -205,8 +220,9 @@ class Authenticator:
         scope = claim.scope
         named = _ACCOUNT.fullmatch(scope.access_key)
         account = scope.access_key if named else DEFAULT_ACCOUNT
-        session = None
+        place = (scope.access_key, scope.region, scope.service)
         if claim.token is not None:
             session = self._sessions.read(scope.access_key, claim.token)
-            account = session.account if session is not None else account
-        return Principal(account, scope.access_key, scope.region, scope.service, session)
+            if session is not None:
+                return self._of_session(session, place)
+        return Principal(account, *place)

@@ -101,12 +101,18 @@ class Authorizer:
         """Whether a denial is one."""
         return self._mode == "enforce"
 
-    def check_trust(self, principal: Principal, subject: Subject, trust: str) -> None:
-        """Raise AccessDenied unless a role's trust policy, and its own, let it assume the role."""
+    def check_trust(
+        self, principal: Principal, subject: Subject, trust: str, more: Keys = ()
+    ) -> None:
+        """Raise AccessDenied unless a role's trust policy, and its own, let it assume the role.
+
+        more: context keys that have several values.
+        """
         if self._mode == "off" and principal.account == subject.owner:
             return
         requester = principal.requester
         keys = self._keys(principal, subject)
+        keys.update((name, list(values)) for name, values in more)
         policies = replace(self._policies(principal, subject), resource=_read_trust(trust))
         decision = evaluate(_request(requester, subject, keys), policies)
         if not decision.allowed:
@@ -141,7 +147,8 @@ class Authorizer:
         who = requester.arn or requester.service
         if session is not None:
             # Sessions of one ARN may be of different roles, and narrowed in different ways.
-            who = session.token if session.narrowed else f"{who} {session.role} {session.role_id}"
+            whose = f"{who} {session.role} {session.grant.identifier}"
+            who = session.token if session.narrowed else whose
         revision = resource.revision if resource is not None else ""
         key = (who, subject.action, subject.resource, subject.owner, revision)
         found = self._known.get(key)
@@ -190,8 +197,9 @@ class Authorizer:
             document = self._directory.document(holder.account, holder.boundary)
             boundary = _about(_read(document or ""), action, arn)
         if principal.session is not None and principal.session.narrowed:
-            documents = [principal.session.policy] if principal.session.policy else []
-            for each in principal.session.policies:
+            grant = principal.session.grant
+            documents = [grant.policy] if grant.policy else []
+            for each in grant.policies:
                 documents.append(self._directory.document(holder.account, each) or "")
             narrowing = [_about(_read(each), action, arn) for each in documents]
             session = Policy(tuple(each for policy in narrowing for each in policy.statements))
@@ -234,8 +242,16 @@ class Authorizer:
             keys["aws:userid"] = [principal.user_id(holder)]
             if principal.user is not None:
                 keys["aws:username"] = [holder.name]
-            for name, value in holder.tags.items():
+            tags = dict(holder.tags)
+            if principal.session is not None:
+                grant = principal.session.grant
+                tags.update(grant.tags)
+                if grant.source_identity:
+                    keys["aws:sourceidentity"] = [grant.source_identity]
+            for name, value in tags.items():
                 keys[f"aws:principaltag/{name.lower()}"] = [value]
+        if principal.temporary or principal.session is not None:
+            keys["aws:multifactorauthpresent"] = ["false"]
         keys.update((name, [value]) for name, value in subject.keys)
         return keys
 

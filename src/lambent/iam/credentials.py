@@ -81,6 +81,10 @@ class CredentialStore:
         secret = self._ring.secret_of(access_key_id)
         return AccessKey(access_key_id, secret, user.account, user) if active else None
 
+    def user(self, account: str, name: str) -> Holder | None:
+        """A user as he is now."""
+        return self._directory.find(account, "user", name)
+
     def account_of(self, access_key_id: str) -> str | None:
         """Whose account a key belongs to, active or not."""
         if access_key_id == self._owner.access_key_id:

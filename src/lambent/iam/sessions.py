@@ -1,4 +1,4 @@
-"""Temporary credentials of execution roles.
+"""Temporary credentials: of roles, and of users who ask for some of their own.
 
 A session is not stored: its token says whose it is, and until when, under the server's own key.
 """
@@ -9,9 +9,10 @@ import base64
 import hmac
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 
 from lambent.clock import Clock
+from lambent.errors import ExpiredToken
 from lambent.iam.keyring import KeyRing
 
 # AWS gives a function's credentials up to twelve hours.
@@ -19,64 +20,85 @@ LIFETIME_SECONDS = 12 * 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
-    """Credentials of a role for a while; its secret is never logged (and kept out of repr)."""
+class Grant:
+    """Whose a session is and what it may be, as its token says it.
 
-    access_key_id: str
-    secret: str
-    token: str
+    holder: the ARN of a role, of a user or of an account's root; identifier: the role's or the
+    user's own, because another of the same name is another one.  name: of a role's session.  policy
+    and policies narrow it: a document or "", and ARNs of managed policies.  tags: the session's;
+    transitive: names of those that go on to the next role.
+    """
+
     account: str
-    role: str
-    name: str
-    # The role's unique identifier: another role of the same name is another role.
-    role_id: str
-    # When it ends, in POSIX time.
-    until: int
-    # What narrows it: a document or "", and ARNs of managed policies.
+    holder: str
+    name: str = ""
+    identifier: str = ""
     policy: str = ""
     policies: tuple[str, ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()
+    transitive: tuple[str, ...] = ()
+    source_identity: str = ""
+
+    @property
+    def is_role(self) -> bool:
+        """Whether it is a role's; else a user's or the root's."""
+        return ":role/" in self.holder
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Credentials for a while; their secret is never logged (and kept out of repr).
+
+    until: when they end, in POSIX time.
+    """
+
+    access_key_id: str
+    secret: str = field(repr=False)
+    token: str = field(repr=False)
+    grant: Grant
+    until: int
+
+    @property
+    def account(self) -> str:
+        """Whose account they are of."""
+        return self.grant.account
+
+    @property
+    def role(self) -> str:
+        """The ARN of a role's; of a user's, his own."""
+        return self.grant.holder
 
     @property
     def narrowed(self) -> bool:
         """Whether session policies have a say."""
-        return bool(self.policy or self.policies)
-
-    def __repr__(self) -> str:
-        return f"Session({self.arn})"
+        return bool(self.grant.policy or self.grant.policies)
 
     @property
     def arn(self) -> str:
         """The principal as policies and messages name it."""
-        role = self.role.rpartition("/")[2]
-        return f"arn:aws:sts::{self.account}:assumed-role/{role}/{self.name}"
+        grant = self.grant
+        if not grant.is_role:
+            return grant.holder
+        role = grant.holder.rpartition("/")[2]
+        return f"arn:aws:sts::{grant.account}:assumed-role/{role}/{grant.name}"
 
 
-class RoleSessions:
+class Sessions:
     """Gives sessions out and recognises them."""
 
     def __init__(self, clock: Clock, ring: KeyRing) -> None:
         self._clock = clock
         self._ring = ring
 
-    def issue(
-        self,
-        account: str,
-        role: str,
-        name: str,
-        role_id: str,
-        seconds: int = LIFETIME_SECONDS,
-        policy: str = "",
-        policies: tuple[str, ...] = (),
-    ) -> Session:
-        """Credentials of a role (its ARN and identifier) in an account, under a session name."""
+    def issue(self, grant: Grant, seconds: int = LIFETIME_SECONDS) -> Session:
+        """Credentials for what is granted."""
         until = int(self._clock.time()) + seconds
-        told = [account, role, name, role_id, until, policy, policies, secrets.token_hex(8)]
-        said = json.dumps(told).encode()
+        said = json.dumps([asdict(grant), until, secrets.token_hex(8)]).encode()
         token = base64.b64encode(said + self._mac(b"token", said)).decode()
-        return self._session(token, account, role, name, role_id, until, policy, policies)
+        return self._session(token, grant, until)
 
     def read(self, access_key_id: str, token: str) -> Session | None:
-        """The session of a token; None if it is not one of ours, or over."""
+        """The session of a token; None if it is not one of ours; raises ExpiredToken."""
         try:
             signed = base64.b64decode(token, validate=True)
         except ValueError:
@@ -84,28 +106,21 @@ class RoleSessions:
         said, mac = signed[:-32], signed[-32:]
         if not hmac.compare_digest(mac, self._mac(b"token", said)):
             return None
-        account, role, name, role_id, until, policy, policies, _ = json.loads(said)
-        narrowing = (policy, tuple(policies))
-        session = self._session(token, account, role, name, role_id, until, *narrowing)
-        fresh = self._clock.time() < until
-        return session if fresh and session.access_key_id == access_key_id else None
+        document, until, _ = json.loads(said)
+        for name in ("policies", "transitive"):
+            document[name] = tuple(document[name])
+        document["tags"] = tuple((key, value) for key, value in document["tags"])
+        session = self._session(token, Grant(**document), until)
+        if session.access_key_id != access_key_id:
+            return None
+        if self._clock.time() >= until:
+            raise ExpiredToken
+        return session
 
-    def _session(
-        self,
-        token: str,
-        account: str,
-        role: str,
-        name: str,
-        role_id: str,
-        until: int,
-        policy: str,
-        policies: tuple[str, ...],
-    ) -> Session:
+    def _session(self, token: str, grant: Grant, until: int) -> Session:
         identifier = base64.b32encode(self._mac(b"id", token.encode())).decode()[:16]
         secret = base64.b64encode(self._mac(b"secret", token.encode())).decode()[:40]
-        identifier = "ASIA" + identifier
-        who = (account, role, name, role_id)
-        return Session(identifier, secret, token, *who, until, policy, policies)
+        return Session("ASIA" + identifier, secret, token, grant, until)
 
     def _mac(self, purpose: bytes, data: bytes) -> bytes:
         return self._ring.derive(b"session-" + purpose, data)
