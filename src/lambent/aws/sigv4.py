@@ -489,7 +489,8 @@ class ChunkDecoder:
             raise self._malformed()
         if self._signed:
             self._verify(chunk, signature)
-        self._buffer = self._buffer[size + 2 :] if size else b""
+        # What follows the last chunk is the trailer.
+        self._buffer = self._buffer[size + 2 :] if size else self._buffer
         self._head = None
         self.done = size == 0
         out.append(chunk)
