@@ -106,11 +106,14 @@ class Sessions:
         said, mac = signed[:-32], signed[-32:]
         if not hmac.compare_digest(mac, self._mac(b"token", said)):
             return None
-        document, until, _ = json.loads(said)
-        for name in ("policies", "transitive"):
-            document[name] = tuple(document[name])
-        document["tags"] = tuple((key, value) for key, value in document["tags"])
-        session = self._session(token, Grant(**document), until)
+        try:
+            document, until, _ = json.loads(said)
+            for name in ("policies", "transitive"):
+                document[name] = tuple(document[name])
+            document["tags"] = tuple((key, value) for key, value in document["tags"])
+            session = self._session(token, Grant(**document), until)
+        except (ValueError, TypeError, KeyError):
+            return None  # of a version that wrote them otherwise
         if session.access_key_id != access_key_id:
             return None
         if self._clock.time() >= until:
