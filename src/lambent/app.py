@@ -58,6 +58,7 @@ from lambent.gateway.edge import Edge
 from lambent.gateway.forwarding import Forwarding
 from lambent.gateway.inward import Inward
 from lambent.gateway.reports import Reports
+from lambent.gateway.stacks import Stacks
 from lambent.http import Application, HttpServer
 from lambent.iam.authenticate import Authenticator
 from lambent.iam.authorizer import Authorizer
@@ -208,9 +209,17 @@ class App:
             self.blobs,
             self.languages.names,
             Reports(self.owner, self.usage, concurrency.running),
-            Forwarding(authenticator, self.guard, self.neighbours, settings.object_bytes),
+            Forwarding(
+                authenticator,
+                self.guard,
+                self.neighbours,
+                settings.object_bytes,
+                Stacks(self.sessions, self.directory, self.authorizer),
+            ),
         )
-        self.inward = Inward(services["lambda"], self.sessions, self.directory, self.authorizer)
+        self.inward = Inward(
+            authenticator, services["lambda"], self.sessions, self.directory, self.authorizer
+        )
         ways_in.update(lambent=self.inward, endpoint=self.edge)
         self.server = HttpServer(self.edge)
         try:

@@ -76,7 +76,7 @@ DRIVERS = {
     "uvloop": {"cli/serve.py"},
     "cryptography": {"store/sealed.py"},
     "boto3": set(),
-    "botocore": set(),
+    "botocore": {"neighbours/ministack/signing.py"},
 }
 IMPLEMENTATIONS = {
     "store.sealed",

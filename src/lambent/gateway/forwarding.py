@@ -18,6 +18,7 @@ from lambent.aws import sigv4
 from lambent.aws.serialize import WireResponse
 from lambent.errors import AccessDenied, RequestEntityTooLarge, ServiceError
 from lambent.gateway import wires
+from lambent.gateway.stacks import Stacks
 from lambent.http import BodyTooLarge, Exchange
 from lambent.http.client import Headers, Reply
 from lambent.iam.authenticate import Authenticator, Principal
@@ -77,11 +78,13 @@ class Forwarding:
         guard: Guard,
         neighbours: Mapping[str, Neighbour],
         object_bytes: int,
+        stacks: Stacks,
     ) -> None:
         self._authenticator = authenticator
         self._guard = guard
         self._neighbours = neighbours
         self._object_bytes = object_bytes
+        self._stacks = stacks
         self.services = frozenset(neighbours)
 
     async def handle(
@@ -146,6 +149,9 @@ class Forwarding:
             target += "?" + urlencode(call.query, doseq=True, quote_via=quote)
         message = self._message(call, asked.service, owner, target, body)
         message.payload = hashlib.sha256(body).hexdigest()
+        if service == "cloudformation":
+            role = asked.parameters.get("RoleARN", "")
+            message.extra["credentials"] = self._stacks.credentials(principal, role)
         return await self._neighbours[service].send(message)
 
     @staticmethod

@@ -16,7 +16,7 @@ from lambent.api.context import Context
 from lambent.api.service import Service
 from lambent.errors import AccessDenied, ServiceError
 from lambent.http import BodyTooLarge, ClientGone, Exchange
-from lambent.iam.authenticate import Asking, Principal
+from lambent.iam.authenticate import Asking, Authenticator, Principal
 from lambent.iam.authorizer import Authorizer, Subject
 from lambent.iam.directory import Directory
 from lambent.iam.sessions import Grant, Sessions
@@ -33,11 +33,13 @@ class Inward:
 
     def __init__(
         self,
+        authenticator: Authenticator,
         functions: Service,
         sessions: Sessions,
         directory: Directory,
         authorizer: Authorizer,
     ) -> None:
+        self._authenticator = authenticator
         self._functions = functions
         self._sessions = sessions
         self._directory = directory
@@ -77,6 +79,8 @@ class Inward:
         """In whose name it is asked; raises AccessDenied where a role may not be used."""
         service, account = asked["service"], asked["account"]
         place = (asked["region"], "lambda")
+        if "token" in asked:
+            return self._authenticator.of_token(asked["access_key_id"], asked["token"], *place)
         arn = asked.get("role")
         if not arn:
             asking = Asking(service, asked["source_arn"])

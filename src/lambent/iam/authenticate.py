@@ -197,6 +197,13 @@ class Authenticator:
             raise UnrecognizedClient
         return self._of_session(session, place), session.secret
 
+    def of_token(self, access_key_id: str, token: str, region: str, service: str) -> Principal:
+        """The principal of a session that is vouched for; raises UnrecognizedClient."""
+        session = self._sessions.read(access_key_id, token)
+        if session is None:
+            raise UnrecognizedClient
+        return self._of_session(session, (access_key_id, region, service))
+
     def _of_session(self, session: Session, place: tuple[str, str, str]) -> Principal:
         """The principal of a session; raises UnrecognizedClient if its user is gone."""
         grant = session.grant
@@ -207,7 +214,7 @@ class Authenticator:
             user = self._keys.user(grant.account, grant.holder.rpartition("/")[2])
             if user is None or user.identifier != grant.identifier:
                 raise UnrecognizedClient
-        if place[-1] == "iam":
+        if place[-1] == "iam" and not grant.forwarded:
             raise UnrecognizedClient  # AWS: not without MFA
         return Principal(grant.account, *place, user=user, temporary=True)
 

@@ -26,7 +26,8 @@ class Grant:
     holder: the ARN of a role, of a user or of an account's root; identifier: the role's or the
     user's own, because another of the same name is another one.  name: of a role's session.  policy
     and policies narrow it: a document or "", and ARNs of managed policies.  tags: the session's;
-    transitive: names of those that go on to the next role.
+    transitive: names of those that go on to the next role.  forwarded: a service acts with it in
+    its holder's stead (AWS: forward access sessions).
     """
 
     account: str
@@ -38,6 +39,7 @@ class Grant:
     tags: tuple[tuple[str, str], ...] = ()
     transitive: tuple[str, ...] = ()
     source_identity: str = ""
+    forwarded: bool = False
 
     @property
     def is_role(self) -> bool:

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 from lambent.http import HttpLimits, HttpServer
-from lambent.neighbours.ministack import adapter, ours
+from lambent.neighbours.ministack import adapter, ours, stacks
 from lambent.neighbours.ministack.dispatch import Dispatch
 from lambent.neighbours.ministack.state import State
 from lambent.sandbox.kernel import landlock, syscalls
@@ -78,7 +78,9 @@ async def _serve(folder: Path) -> None:
         loop.add_signal_handler(number, stopping.set)
     loop.add_reader(0, stopping.set)
     services = adapter.MiniStack()
-    ours.install(services, ours.Lambent("lambent"))
+    lambent = ours.Lambent("lambent")
+    ours.install(services, lambent)
+    stacks.install(services, lambent)
     state = State(folder / "state", services)
     state.load()
     services.start(loop)

@@ -147,6 +147,11 @@ class MiniStack:
                 self._replacements[name](found)
         return found
 
+    @staticmethod
+    def part(name: str) -> Any:
+        """A part of a service's module."""
+        return _module(f"ministack.services.{name}")
+
     async def answer(self, request: Request) -> Answer:
         """What a service answers."""
         module = self.module(MODULES[request.service])
@@ -194,9 +199,10 @@ class MiniStack:
 
 
 def _take_lambdas_place() -> None:
-    """An empty module instead of MiniStack's Lambda, whose every use is then an error."""
+    """A module without functions instead of MiniStack's Lambda, whose every use is an error."""
     name = "ministack.services.lambda_svc"
     place = types.ModuleType(name)
+    place._functions = {}  # type: ignore[attr-defined]
     package = _module("ministack.services")
     sys.modules[name] = place
     package.lambda_svc = place
