@@ -9,6 +9,8 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -119,6 +121,16 @@ def servers(tmp_path: Path) -> Iterator[Callable[..., Server]]:
             each.stop()
         elif each.process.stdout is not None:
             each.process.stdout.close()
+
+
+def fetch(request: str | urllib.request.Request) -> tuple[int, bytes, dict[str, str]]:
+    """Ask by HTTP: the answer's status, body and headers, whatever the status."""
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, answer.read(), dict(answer.headers)
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code, refused.read(), dict(refused.headers)
 
 
 @dataclass

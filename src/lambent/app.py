@@ -192,7 +192,9 @@ class App:
             self.catalog, concurrency, router, self.clock, self.measures.throttled
         )
         ways_in: dict[str, Application] = {}
-        self.embedded = Embedded(data / "neighbours", settings.region, ways_in)
+        self.embedded = Embedded(
+            data / "neighbours", settings.region, ways_in, lambda: self._door()[0]
+        )
         self.neighbours = self._neighbours()
         self.guard = Guard(self.authorizer, self.neighbours)
         authenticator = Authenticator(
@@ -216,6 +218,7 @@ class App:
                 settings.object_bytes,
                 Stacks(self.sessions, self.directory, self.authorizer),
             ),
+            self.embedded.answered,
         )
         self.inward = Inward(
             authenticator, services["lambda"], self.sessions, self.directory, self.authorizer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 
-from tests.conftest import RUNTIME, Server
+from tests.conftest import RUNTIME, Server, fetch, make_zip
 from tests.integration.test_neighbours import eventually
 
 TEMPLATE: dict[str, Any] = {
@@ -235,3 +236,76 @@ def test_functions_of_stacks_outlive_a_restart(servers: Callable[..., Server]) -
     stacks.delete_stack(StackName="lasting")
     stacks.get_waiter("stack_delete_complete").wait(StackName="lasting", WaiterConfig=FAST)
     assert second.client().list_functions()["Functions"] == []
+
+
+CUSTOM = """
+import json, urllib.request
+
+def handler(event, context):
+    answer = {
+        "Status": "FAILED" if event["ResourceProperties"].get("Fail") else "SUCCESS",
+        "Reason": "as told", "PhysicalResourceId": "custom-1", "StackId": event["StackId"],
+        "RequestId": event["RequestId"], "LogicalResourceId": event["LogicalResourceId"],
+        "Data": {"Word": event["RequestType"] + " " + event["ResourceProperties"]["Number"]},
+    }
+    request = urllib.request.Request(
+        event["ResponseURL"], json.dumps(answer).encode(), {"Content-Type": ""}, method="PUT"
+    )
+    urllib.request.urlopen(request)
+"""
+
+
+def test_a_custom_resource_is_a_function_that_answers(server: Server) -> None:
+    functions, stacks = server.client(), server.client("cloudformation")
+    arn = functions.create_function(
+        FunctionName="custom",
+        Runtime=RUNTIME,
+        Role="arn:aws:iam::000000000000:role/lambda",
+        Handler="app.handler",
+        Code={"ZipFile": make_zip({"app.py": CUSTOM})},
+    )["FunctionArn"]
+    functions.get_waiter("function_active_v2").wait(FunctionName="custom")
+    resource = {"Type": "Custom::Thing", "Properties": {"ServiceToken": arn, "Number": 7}}
+    told = {"Word": {"Value": {"Fn::GetAtt": ["It", "Word"]}}}
+    template = {"Resources": {"It": resource}, "Outputs": told}
+    stacks.create_stack(StackName="custom", TemplateBody=json.dumps(template))
+    stacks.get_waiter("stack_create_complete").wait(StackName="custom", WaiterConfig=FAST)
+    assert outputs(stacks, "custom") == {"Word": "Create 7"}
+    resource["Properties"] = {"ServiceToken": arn, "Number": 7, "Fail": "yes"}
+    stacks.create_stack(StackName="failing", TemplateBody=json.dumps(template))
+    with pytest.raises(WaiterError):
+        stacks.get_waiter("stack_create_complete").wait(StackName="failing", WaiterConfig=FAST)
+    # Nobody without a token says anything.
+    request = urllib.request.Request(
+        f"{server.endpoint}/_lambent/stacks/{'0' * 8}-0000-0000-0000-{'0' * 12}",
+        b"{}",
+        method="PUT",
+    )
+    assert fetch(request)[0] == 404
+
+
+def test_a_template_in_a_bucket_is_read_by_who_may(server: Server) -> None:
+    s3, iam = server.client("s3"), server.client("iam")
+    s3.create_bucket(Bucket="templates")
+    template = {"Resources": {"Q": {"Type": "AWS::SQS::Queue"}}}
+    s3.put_object(Bucket="templates", Key="t.json", Body=json.dumps(template).encode())
+    iam.create_user(UserName="reader-of-templates")
+    statement = {"Effect": "Allow", "Action": ["cloudformation:*", "sqs:*"], "Resource": "*"}
+    iam.put_user_policy(
+        UserName="reader-of-templates",
+        PolicyName="p",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+    )
+    key = iam.create_access_key(UserName="reader-of-templates")["AccessKey"]
+    stacks = boto3.client(
+        "cloudformation",
+        endpoint_url=server.endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=key["AccessKeyId"],
+        aws_secret_access_key=key["SecretAccessKey"],
+    )
+    url = f"{server.endpoint}/templates/t.json"
+    with pytest.raises(ClientError, match="s3:GetObject"):
+        stacks.create_stack(StackName="by-url", TemplateURL=url)
+    server.client("cloudformation").create_stack(StackName="by-url", TemplateURL=url)
+    stacks.get_waiter("stack_create_complete").wait(StackName="by-url", WaiterConfig=FAST)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import time
-import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from botocore.exceptions import ClientError
 
 from lambent.aws import sigv4
 from lambent.clock import utc
-from tests.conftest import ROLE, RUNTIME, Server, make_zip, start_server
+from tests.conftest import ROLE, RUNTIME, Server, fetch, make_zip, start_server
 
 
 @pytest.fixture(scope="module")
@@ -169,10 +168,7 @@ def _put_chunks(
     request = urllib.request.Request(
         server.endpoint + path, data=body, method="PUT", headers=headers
     )
-    try:
-        return int(urllib.request.urlopen(request).status)
-    except urllib.error.HTTPError as refused:
-        return int(refused.code)
+    return fetch(request)[0]
 
 
 def test_who_may_what_is_decided_here(pair: tuple[Server, Server]) -> None:

@@ -1,7 +1,8 @@
 """The edge port: reads a request, finds out who asks which service, and answers.
 
 A request's signing scope names its service.  Paths below ``/_lambent/`` are Lambent's own:
-``health`` (open), ``runtimes`` (signed) and ``code/DIGEST`` (presigned).
+``health`` (open), ``runtimes`` and ``usage`` (signed), ``code/DIGEST`` (presigned) and
+``stacks/TOKEN``, where whoever was given the token answers for a custom resource.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 from lambent import ids
 from lambent.api.context import Context
@@ -30,6 +31,8 @@ _log = logging.getLogger(__name__)
 # Largest request AWS takes for any Lambda operation: CreateFunction with a 50 MB archive in base64.
 REQUEST_BYTES = 70_167_211
 _CODE = re.compile(r"/_lambent/code/([0-9a-f]{64})")
+_STACK = re.compile(r"/_lambent/stacks/([0-9a-f-]{36})")
+_ANSWER_BYTES = 64 * 1024
 _PIECE = 256 * 1024
 
 
@@ -44,6 +47,7 @@ class Edge:
         runtimes: Callable[[], list[str]],
         reports: Reports,
         neighbours: Forwarding,
+        answered: Callable[[str, bytes], Awaitable[bool]],
     ) -> None:
         self._authenticator = authenticator
         self._services = services
@@ -51,6 +55,7 @@ class Edge:
         self._runtimes = runtimes
         self._reports = reports
         self._neighbours = neighbours
+        self._answered = answered
         self._tasks: dict[Exchange, asyncio.Task[None]] = {}
         self.endpoint = ""
         self._loop = asyncio.get_running_loop()
@@ -65,6 +70,9 @@ class Edge:
             own = path.startswith("/_lambent/")
             if own and path == "/_lambent/health":
                 self._send_json(exchange, {"status": "ok"})
+                return
+            if own and exchange.method == "PUT" and (found := _STACK.fullmatch(path)):
+                await self._answer(exchange, found[1])
                 return
             if path == "/metrics":
                 self._reports.metrics(exchange)
@@ -170,6 +178,14 @@ class Edge:
             await self._code(exchange, found[1])
             return
         self._send_json(exchange, {"message": "Not Found"}, 404)
+
+    async def _answer(self, exchange: Exchange, token: str) -> None:
+        """A custom resource's function says what became of it."""
+        try:
+            known = await self._answered(token, await exchange.read(_ANSWER_BYTES))
+        except (BodyTooLarge, ServiceError):
+            known = False
+        self._send_json(exchange, {}, 200 if known else 404)
 
     async def _code(self, exchange: Exchange, digest: str) -> None:
         try:

@@ -242,16 +242,16 @@ class Authorizer:
             keys["aws:userid"] = [principal.user_id(holder)]
             if principal.user is not None:
                 keys["aws:username"] = [holder.name]
-            tags = dict(holder.tags)
-            if principal.session is not None:
-                grant = principal.session.grant
-                tags.update(grant.tags)
-                if grant.source_identity:
-                    keys["aws:sourceidentity"] = [grant.source_identity]
-            for name, value in tags.items():
+            for name, value in holder.tags.items():
                 keys[f"aws:principaltag/{name.lower()}"] = [value]
         if principal.temporary or principal.session is not None:
             keys["aws:multifactorauthpresent"] = ["false"]
+        if principal.session is not None:
+            grant = principal.session.grant
+            for name, value in grant.tags:
+                keys[f"aws:principaltag/{name.lower()}"] = [value]
+            if grant.source_identity:
+                keys["aws:sourceidentity"] = [grant.source_identity]
         keys.update((name, [value]) for name, value in subject.keys)
         return keys
 

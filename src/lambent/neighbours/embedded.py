@@ -9,7 +9,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -32,15 +32,23 @@ _WAY_IN = HttpLimits(connections=256)
 class Embedded:
     """See ``base.Neighbour``; folder: everything it keeps, for nobody else to see.
 
-    ways_in: what it may ask of this server, by the name of a socket in the folder.
+    ways_in: what it may ask of this server, by the name of a socket in the folder.  endpoint: how
+    functions reach this server.
     """
 
     wants_framing = True
 
-    def __init__(self, folder: Path, region: str, ways_in: Mapping[str, Application]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        region: str,
+        ways_in: Mapping[str, Application],
+        endpoint: Callable[[], str],
+    ) -> None:
         self._folder = folder
         self._region = region
         self._ways_in = ways_in
+        self._endpoint = endpoint
         self._servers: list[HttpServer] = []
         self._directory = -1
         self._keeping: asyncio.Task[None] | None = None
@@ -94,6 +102,14 @@ class Embedded:
             return Facts(**json.loads(await reply.read(_FACTS_BYTES)))
         except (UpstreamError, ValueError, TypeError):
             raise NeighbourUnavailable from None
+
+    async def answered(self, token: str, body: bytes) -> bool:
+        """Pass on what a custom resource's function says; False if nobody waits for it."""
+        message = Message("cloudformation", "0" * 12, self._region, "PUT", "/", [], body)
+        message.extra["token"] = token
+        reply = await self.send(message)
+        reply.close()
+        return reply.status == 200
 
     async def stop(self) -> None:
         """End it in order: it saves what it knows."""
@@ -149,7 +165,7 @@ class Embedded:
                 self._region,
                 stdin=asyncio.subprocess.PIPE,
                 pass_fds=(listener.fileno(),),
-                env=_environment(listener.fileno()),
+                env=_environment(listener.fileno(), self._endpoint()),
                 start_new_session=True,
             )
         finally:
@@ -191,8 +207,13 @@ class Embedded:
             await process.wait()
 
 
-def _environment(listener: int) -> dict[str, str]:
+def _environment(listener: int, endpoint: str) -> dict[str, str]:
     """No setting or secret of the server is its business."""
     kept = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "TZ")
     variables = {name: os.environ[name] for name in kept if name in os.environ}
-    return {**variables, "LAMBENT_LISTENER": str(listener), "PYTHONUNBUFFERED": "1"}
+    return {
+        **variables,
+        "LAMBENT_LISTENER": str(listener),
+        "LAMBENT_ENDPOINT": endpoint,
+        "PYTHONUNBUFFERED": "1",
+    }

@@ -34,6 +34,7 @@ class Guard:
 
     async def check(self, principal: Principal, service: str, wanted: Wanted, request: Keys) -> str:
         """The owner of what is wanted; raises AccessDenied."""
+        service = wanted.service or service
         resource, owner = wanted.resource, owner_of(wanted.resource, principal.account)
         facts = Facts()
         own = principal.is_root and owner == principal.account

@@ -15,12 +15,13 @@ from urllib.parse import parse_qs, unquote
 from lambent.http import ClientGone, Exchange
 from lambent.neighbours.ministack.adapter import MODULES, MiniStack, Request
 from lambent.neighbours.ministack.facts import facts
-from lambent.neighbours.ministack.stacks import act_for
+from lambent.neighbours.ministack.stacks import act_for, answered
 
 _log = logging.getLogger(__name__)
 
 # What the gateway lets through at most, and a little.
 _BODY_BYTES = 6 * 1024 * 1024 * 1024
+_ANSWER_BYTES = 64 * 1024
 _PIECE = 256 * 1024
 _OURS = "x-lambent-"
 _READS = ("get", "list", "describe", "query", "scan", "batchget", "lookup", "head")
@@ -47,6 +48,11 @@ class Dispatch:
         try:
             if "x-lambent-about" in exchange.headers:
                 self._tell(exchange)
+                return
+            if "x-lambent-token" in exchange.headers:
+                said = await exchange.read(_ANSWER_BYTES)
+                found = answered(exchange.headers["x-lambent-token"], said)
+                exchange.respond(200 if found else 404)
                 return
             request = await self._read(exchange)
             if request is None:

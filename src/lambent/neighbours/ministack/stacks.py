@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextvars
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -69,6 +70,7 @@ _PLAIN = (
     "AWS::CloudFormation::WaitCondition",
     "AWS::CloudFormation::WaitConditionHandle",
     "AWS::CloudFormation::Stack",
+    "AWS::CloudFormation::CustomResource",
     "AWS::CDK::Metadata",
 )
 
@@ -100,7 +102,14 @@ class _Types:
         self._lambent = lambent
 
     def put_in(self) -> None:
-        """Change MiniStack's table of resource types."""
+        """Change MiniStack's table of resource types, and how it reaches custom ones."""
+        custom = MiniStack.part("cloudformation.custom_resource")
+        need(custom, "_response_url")
+        custom._response_url = _answer_here
+        functions = MiniStack.part("lambda_svc")
+        functions._get_func_record_for_ref = lambda arn: (arn, arn, arn)
+        functions._execution_record_for_config = lambda arn, _: arn
+        functions._execute_function_with_config_scope = _run
         provisioners = MiniStack.part("cloudformation.provisioners")
         table: dict[str, Any] = need(provisioners, "_RESOURCE_HANDLERS")
         name = need(provisioners, "_physical_name")
@@ -164,6 +173,26 @@ def _handlers(kind: Any) -> dict[str, Any]:
         "update_with_logical_id": True,
         "delete": kind.delete,
     }
+
+
+def _run(arn: str, event: dict[str, Any]) -> None:
+    """Run the function behind a custom resource; it answers at the event's ResponseURL."""
+    _client("lambda").call("Invoke", FunctionName=arn, Payload=json.dumps(event).encode())
+
+
+def _answer_here(token: str) -> str:
+    """Where a custom resource's function says what became of it: whoever has the token may."""
+    return f"{os.environ['LAMBENT_ENDPOINT']}/_lambent/stacks/{token}"
+
+
+def answered(token: str, body: bytes) -> bool:
+    """A custom resource's function has answered; False if nobody waits for it."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return False
+    custom = MiniStack.part("cloudformation.custom_resource")
+    return isinstance(document, dict) and bool(custom.deliver_response(token, document))
 
 
 def _client(service: str) -> Client:

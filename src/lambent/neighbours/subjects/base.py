@@ -30,13 +30,14 @@ class Wanted:
     """An action on a resource.
 
     about: what its own policy is found by ("" where it has none); keys: of the request, names in
-    lower case.
+    lower case; service: whose resource it is, where that is not the service that was asked.
     """
 
     action: str
     resource: str
     about: str = ""
     keys: tuple[tuple[str, str], ...] = ()
+    service: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from lambent.neighbours.subjects.base import Asked, Unreadable, Wanted
 from lambent.neighbours.subjects.json_services import queue_wanted
@@ -82,6 +82,11 @@ def _cloudformation(asked: Asked) -> Iterator[Wanted]:
         yield Wanted(action, "*")
     else:
         yield Wanted(action, name if name.startswith("arn:") else asked.arn(f"stack/{name}/*"))
+    for url in ("TemplateURL", "StackPolicyURL", "StackPolicyDuringUpdateURL"):
+        if form.get(url):
+            bucket, _, key = unquote(urlsplit(form[url]).path).lstrip("/").partition("/")
+            resource = f"arn:aws:s3:::{bucket}/{key}"
+            yield Wanted("s3:GetObject", resource, about=bucket, service="s3")
     role = form.get("RoleARN")
     if role:
         keys = (("iam:passedtoservice", "cloudformation.amazonaws.com"),)
