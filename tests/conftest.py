@@ -124,13 +124,18 @@ def servers(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
 
 def fetch(request: str | urllib.request.Request) -> tuple[int, bytes, dict[str, str]]:
-    """Ask by HTTP: the answer's status, body and headers, whatever the status."""
+    """Ask by HTTP: the answer's status, body and headers (lower-case), whatever the status."""
+
+    def told(answer: Any) -> tuple[int, bytes, dict[str, str]]:
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        return answer.status, answer.read(), headers
+
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
-            return answer.status, answer.read(), dict(answer.headers)
+            return told(answer)
     except urllib.error.HTTPError as refused:
         with refused:
-            return refused.code, refused.read(), dict(refused.headers)
+            return told(refused)
 
 
 @dataclass

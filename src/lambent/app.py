@@ -65,6 +65,7 @@ from lambent.iam.authorizer import Authorizer
 from lambent.iam.credentials import DEFAULT_ACCOUNT, AccessKey, CredentialStore
 from lambent.iam.directory import Directory
 from lambent.iam.first_role import first_role
+from lambent.iam.key_use import KeyUse
 from lambent.iam.keyring import KeyRing
 from lambent.iam.sessions import Grant, Sessions
 from lambent.invoke import Invoker, LocalExecutor
@@ -97,6 +98,7 @@ _log = logging.getLogger(__name__)
 _REAP_SECONDS = 5.0
 # Logs are looked through for what is kept no longer every ten minutes.
 _EXPIRE_TURNS = 120
+_MINUTE_TURNS = 12
 _LOCATION_SECONDS = 600
 _DESCRIPTORS_WANTED = 65_536
 
@@ -139,6 +141,7 @@ class App:
         self.owner = self.keys.open()
         self.authorizer = Authorizer(self.directory, self.clock, settings.authorization)
         self.ring = ring
+        self.key_use = KeyUse(data / "keys-used.json")
         self.sessions = Sessions(self.clock, ring)
         self.layers = LayerCatalog(self.store)
         self.mappings = EventSourceCatalog(self.store)
@@ -203,6 +206,7 @@ class App:
             self.clock,
             settings.authentication == "strict",
             settings.region,
+            self.key_use,
         )
         services = self._services()
         self.edge = Edge(
@@ -265,6 +269,7 @@ class App:
         await self.backend.close()
         await self.logs.flush()
         await self.usage.flush()
+        self.key_use.save()
         await self.metrics.flush(everything=True)
         if self.traces is not None:
             await self.traces.flush()
@@ -379,7 +384,7 @@ class App:
 
         policies = ManagedPolicies(self.directory, self.clock)
         holders = Holders(self.directory, self.clock)
-        keys = AccessKeys(self.directory, self.clock, self.ring)
+        keys = AccessKeys(self.directory, self.clock, self.ring, self.key_use)
         simulation = Simulation(self.directory)
         tokens = SecurityTokens(self.directory, self.keys, self.sessions, authorizer, self.clock)
         return {
@@ -499,6 +504,8 @@ class App:
             await self.metrics.flush()
             if self.traces is not None:
                 await self.traces.flush()
+            if turns % _MINUTE_TURNS == 0:
+                await asyncio.to_thread(self.key_use.save)
             if turns % _EXPIRE_TURNS == 0:
                 await self.logs.expire(self.clock.time())
 

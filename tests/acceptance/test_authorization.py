@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -214,6 +215,24 @@ def test_a_stolen_key_is_of_no_use_once_it_is_revoked(ann: User) -> None:
     assert owner["Account"] == ACCOUNT
 
 
+def test_a_key_tells_when_it_was_last_used(ann: User) -> None:
+    key = {"AccessKeyId": ann.key["AccessKeyId"]}
+
+    def last() -> Any:
+        return ann.iam.get_access_key_last_used(**key)["AccessKeyLastUsed"]
+
+    assert last() == {"ServiceName": "N/A", "Region": "N/A"}
+    before = int(time.time())
+    denied(lambda: ann.client("lambda", region_name="eu-west-1").list_functions())
+    used = last()
+    assert (used["ServiceName"], used["Region"]) == ("lambda", "eu-west-1")
+    assert before <= used["LastUsedDate"].timestamp() <= time.time()
+    # Somebody who only knows its name has not used it.
+    with pytest.raises(ClientError):
+        ann.client("sts", aws_secret_access_key="guessed").get_caller_identity()
+    assert last()["ServiceName"] == "lambda"
+
+
 def test_keys_outlive_a_crash_and_their_secrets_are_not_in_the_database(
     ann: User, servers: Callable[..., Server]
 ) -> None:
@@ -338,6 +357,10 @@ def test_a_session_is_narrowed_by_its_policies_and_ends(ann: User) -> None:
 
 def test_a_users_own_session_is_as_good_as_he_is_but_for_iam(ann: User) -> None:
     session = credentials(ann.client("sts").get_session_token(DurationSeconds=900))
+    lasts = ann.client("sts").get_session_token()["Credentials"]["Expiration"].timestamp()
+    assert 43_100 < lasts - time.time() <= 43_200
+    owners = ann.server.client("sts").get_session_token()["Credentials"]["Expiration"].timestamp()
+    assert 3500 < owners - time.time() <= 3600
     sts = ann.client("sts", **session)
     assert sts.get_caller_identity()["Arn"] == f"arn:aws:iam::{ACCOUNT}:user/ann"
     denied(lambda: sts.get_session_token())
@@ -401,6 +424,9 @@ def test_session_tags_and_a_source_identity_go_along(ann: User) -> None:
     denied(lambda: assume(sts, "second", SourceIdentity="bob"))
     with pytest.raises(ClientError, match="transitive tag keys"):
         assume(sts, "second", Tags=[{"Key": "Team", "Value": "red"}])
+    many = [{"Key": f"k{number}", "Value": ""} for number in range(50)]
+    with pytest.raises(ClientError, match="50 tags"):
+        assume(sts, "second", Tags=many)  # and the one that came along
 
 
 def test_another_account_begins_and_is_let_into_a_function(ann: User) -> None:

@@ -92,7 +92,7 @@ def test_presigned_urls_put_and_get(server: Server, version: str) -> None:
     assert fetch(request)[0] == 200
     url = s3.generate_presigned_url("get_object", Params={**where, "ResponseContentType": "text/y"})
     _, body, headers = fetch(url)
-    assert (body, headers["Content-Type"]) == (b"presigned", "text/y")
+    assert (body, headers["content-type"]) == (b"presigned", "text/y")
     status, body, _ = fetch(url.replace("k%20", "l%20"))
     assert status == 403 and b"SignatureDoesNotMatch" in body
 
@@ -319,6 +319,19 @@ def test_large_objects_stream_through_the_gateway(servers: Callable[..., Server]
         total += len(piece)
     assert total == len(body)
     assert _resident(server.process.pid) - before < 32
+
+
+def test_what_is_too_large_is_refused(servers: Callable[..., Server]) -> None:
+    server = servers("--object-bytes", "100000")
+    s3 = server.client("s3")
+    s3.create_bucket(Bucket="small")
+    s3.put_object(Bucket="small", Key="k", Body=b"x" * 100_000)
+    assert refusal(s3.put_object, Bucket="small", Key="l", Body=b"x" * 100_001) == "EntityTooLarge"
+    assert [each["Key"] for each in s3.list_objects_v2(Bucket="small")["Contents"]] == ["k"]
+    sqs = server.client("sqs")
+    url = sqs.create_queue(QueueName="small")["QueueUrl"]
+    large = {"QueueUrl": url, "MessageBody": "x" * (13 * 1024 * 1024)}
+    assert "TooLarge" in refusal(sqs.send_message, **large)
 
 
 # What the neighbours' process tries once it is shut off; run in a process of its own.

@@ -21,6 +21,7 @@ from lambent.errors import ServiceError
 from lambent.iam.authenticate import Authenticator
 from lambent.iam.credentials import CredentialStore
 from lambent.iam.directory import Directory
+from lambent.iam.key_use import KeyUse, Use
 from lambent.iam.keyring import KeyRing
 from lambent.iam.sessions import Sessions
 from lambent.store.memory import MemoryStore
@@ -32,7 +33,8 @@ RING = KeyRing(b"k" * 32)
 def _authenticator(folder: Path, strict: bool = True) -> tuple[Authenticator, CredentialStore]:
     keys = CredentialStore(folder, RING, Directory(MemoryStore()))
     keys.open()
-    return Authenticator(keys, Sessions(CLOCK, RING), CLOCK, strict, "us-east-1"), keys
+    sessions, used = Sessions(CLOCK, RING), KeyUse(folder / "used.json")
+    return Authenticator(keys, sessions, CLOCK, strict, "us-east-1", used), keys
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +175,19 @@ def test_an_older_presigned_url_is_good_for_what_it_says_until_it_is_over(
     with pytest.raises(ServiceError, match="Unsupported signing algorithm"):
         authenticator.authenticate(claim, "GET", "/bucket/k", raw, {}, b"")
     assert sigv2.read_claim({"AWSAccessKeyId": ["a"], "Signature": ["b"]}, "r") is None
+
+
+def test_the_last_use_of_a_key_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "used.json"
+    first = KeyUse(path)
+    assert first.last("AKIA") is None
+    first.note("AKIA", 12.7, "s3", "eu-west-1")
+    first.note("AKIB", 13.0, "iam", "us-east-1")
+    first.save()
+    second = KeyUse(path)
+    assert second.last("AKIA") == Use(12, "s3", "eu-west-1")
+    second.forget("AKIA")
+    second.save()
+    assert KeyUse(path).last("AKIA") is None
+    path.write_text('{"AKIB": 7}')
+    assert KeyUse(path).last("AKIB") is None

@@ -22,6 +22,7 @@ ALLOWED: dict[str, set[str]] = {
         "runtime.languages",
         "sandbox.cgroups",
         "sandbox.kernel.disks",
+        "sandbox.kernel.landlock",
         "sandbox.kernel.network",
     },
     "gateway": {"api", "http", "iam", "aws", "blobs.base", "neighbours", "observe.usage"},

@@ -13,6 +13,7 @@ from lambent.clock import Clock
 from lambent.errors import NoSuchEntity, QuotaExceeded
 from lambent.iam.directory import Directory
 from lambent.iam.entities import Holder, Key
+from lambent.iam.key_use import KeyUse
 from lambent.iam.keyring import KeyRing
 
 # Source: "IAM and STS quotas".
@@ -24,10 +25,11 @@ Parameters = dict[str, Any]
 class AccessKeys:
     """Handlers of the operations on access keys."""
 
-    def __init__(self, directory: Directory, clock: Clock, ring: KeyRing) -> None:
+    def __init__(self, directory: Directory, clock: Clock, ring: KeyRing, used: KeyUse) -> None:
         self._directory = directory
         self._clock = clock
         self._ring = ring
+        self._used = used
 
     async def create_access_key(self, context: Context, parameters: Parameters) -> Parameters:
         name = parameters.get("UserName") or forms.own_name(context)
@@ -55,6 +57,7 @@ class AccessKeys:
 
     async def delete_access_key(self, context: Context, parameters: Parameters) -> Parameters:
         await self._change(context, parameters, lambda key: None)
+        self._used.forget(parameters["AccessKeyId"])
         return {}
 
     async def get_access_key_last_used(
@@ -63,11 +66,15 @@ class AccessKeys:
         user = self._directory.key_owner(parameters["AccessKeyId"])
         if user is None or user.account != context.account:
             raise _no_key(parameters["AccessKeyId"])
-        # Uses are not recorded: what IAM says of a key that has not been used.
-        return {
-            "UserName": user.name,
-            "AccessKeyLastUsed": {"ServiceName": "N/A", "Region": "N/A"},
-        }
+        use = self._used.last(parameters["AccessKeyId"])
+        told: Parameters = {"ServiceName": "N/A", "Region": "N/A"}
+        if use is not None:
+            told = {
+                "LastUsedDate": float(use.at),
+                "ServiceName": use.service,
+                "Region": use.region,
+            }
+        return {"UserName": user.name, "AccessKeyLastUsed": told}
 
     async def _change(
         self, context: Context, parameters: Parameters, change: Callable[[Key], Key | None]

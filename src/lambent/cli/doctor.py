@@ -13,7 +13,7 @@ from typing import Any
 
 from lambent.cli import runtimes, table
 from lambent.sandbox import cgroups
-from lambent.sandbox.kernel import disks, network
+from lambent.sandbox.kernel import disks, landlock, network
 
 
 def _attempt(code: str) -> str:
@@ -102,6 +102,17 @@ def _disks() -> tuple[bool, str, str]:
     return True, "disks of functions' own on loop devices", ""
 
 
+def _landlock() -> tuple[bool, str, str]:
+    version = landlock.abi()
+    if not version:
+        return (
+            False,
+            "not in this kernel: the services beside Lambda see this user's files",
+            "a kernel with CONFIG_SECURITY_LANDLOCK, and landlock among lsm=",
+        )
+    return True, f"Landlock, version {version}", ""
+
+
 def _seccomp() -> tuple[bool, str, str]:
     machine = platform.machine()
     text = Path("/proc/self/status").read_text()
@@ -124,9 +135,10 @@ def run(arguments: argparse.Namespace) -> int:
         ("control groups", _cgroups),
         ("network of functions", _network),
         ("/tmp of functions", _disks),
+        ("files of neighbours", _landlock),
     ):
         fine, found, remedy = check()
-        essential = essential and (fine or check in (_cgroups, _network, _disks))
+        essential = essential and (fine or check in (_cgroups, _network, _disks, _landlock))
         rows.append(
             {
                 "check": name,

@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 
 _BODY_BYTES = 16 * 1024 * 1024
 _SESSION_SECONDS = 900
+# Who asks in its own name there.
+_SERVICES = {f"{name}.amazonaws.com" for name in ("s3", "sns", "events", "scheduler")}
 
 
 class Inward:
@@ -81,6 +83,8 @@ class Inward:
         place = (asked["region"], "lambda")
         if "token" in asked:
             return self._authenticator.of_token(asked["access_key_id"], asked["token"], *place)
+        if service not in _SERVICES:
+            raise AccessDenied(f"{service} does not ask by itself")
         arn = asked.get("role")
         if not arn:
             asking = Asking(service, asked["source_arn"])

@@ -11,6 +11,7 @@ from lambent.errors import MissingAuthentication, ServiceError, UnrecognizedClie
 from lambent.iam.credentials import DEFAULT_ACCOUNT, CredentialStore
 from lambent.iam.directory import Directory
 from lambent.iam.entities import Holder
+from lambent.iam.key_use import KeyUse
 from lambent.iam.policy.evaluation import Requester
 from lambent.iam.sessions import Session, Sessions
 
@@ -100,12 +101,14 @@ class Authenticator:
         clock: Clock,
         strict: bool,
         region: str,
+        used: KeyUse,
     ) -> None:
         self._keys = keys
         self._sessions = sessions
         self._clock = clock
         self._strict = strict
         self._region = region
+        self._used = used
         self._signing_keys = sigv4.SigningKeys()
 
     def claim(self, headers: dict[str, str], query: dict[str, list[str]]) -> sigv4.Claim | None:
@@ -140,6 +143,7 @@ class Authenticator:
             hashed = sigv4.payload_hash(claim, headers, body)
             signing_key = self._signing_keys.derive(secret, claim.scope)
             sigv4.verify(claim, signing_key, method, path, raw_query, headers, hashed)
+            self._note(principal)
         except sigv4.SignatureError as error:
             raise SignatureRefused(error) from None
         return principal
@@ -174,12 +178,20 @@ class Authenticator:
             if claim.legacy:
                 now = self._clock.time()
                 sigv2.verify(claim, secret, method, bucket_path, raw_query, headers, now)
+                self._note(principal)
                 return principal, sigv4.BodyCheck(claim, key, sigv4.UNSIGNED)
             check = sigv4.BodyCheck(claim, key, declared)
             sigv4.verify(claim, key, method, path, raw_query, headers, declared)
+            self._note(principal)
         except sigv4.SignatureError as error:
             raise SignatureRefused(error) from None
         return principal, check
+
+    def _note(self, principal: Principal) -> None:
+        """A user's key has been used, and proved."""
+        if principal.user is not None and not principal.temporary:
+            at, place = self._clock.time(), (principal.service, principal.region)
+            self._used.note(principal.access_key_id, at, *place)
 
     def _claimed(self, claim: sigv4.Claim) -> tuple[Principal, str]:
         """Whom a claim names, and the secret that would prove it; raises what refuses it."""
