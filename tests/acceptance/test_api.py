@@ -207,8 +207,8 @@ def test_what_is_not_built_yet_says_so_by_name(server: Server) -> None:
         caught.value
     )
     with pytest.raises(botocore.exceptions.ClientError) as caught:
-        server.client("dynamodb").list_tables()
-    assert "dynamodb is not offered" in str(caught.value)
+        server.client("ecs").list_clusters()
+    assert "ecs is not offered" in str(caught.value)
 
 
 def test_wrong_credentials_are_refused(server: Server) -> None:

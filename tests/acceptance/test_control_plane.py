@@ -841,10 +841,14 @@ def bucket() -> Iterator[str]:
 
 
 def test_code_is_read_from_the_configured_s3(bucket: str, servers: Callable[..., Server]) -> None:
+    prefix = "LAMBENT_NEIGHBOURS_S3_"
     server = servers(
-        "--s3-endpoint", bucket, "--s3-access-key-id", S3_KEY,
-        environment={"LAMBENT_S3_SECRET_ACCESS_KEY": S3_SECRET},
-    )  # fmt: skip
+        environment={
+            prefix + "ENDPOINT": bucket,
+            prefix + "ACCESS_KEY_ID": S3_KEY,
+            prefix + "SECRET_ACCESS_KEY": S3_SECRET,
+        }
+    )
     functions = Functions(server, "s3")
     client = functions.client
     code = {"S3Bucket": "code", "S3Key": "dir/a b.zip"}
