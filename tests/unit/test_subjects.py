@@ -278,6 +278,101 @@ def test_requests_in_json_that_cannot_be_read_are_refused(target: str, parameter
         _json(target, parameters)
 
 
+THEIRS = "arn:aws:dynamodb:us-east-1:222222222222:table/theirs"
+
+
+@pytest.mark.parametrize(
+    ("target", "parameters", "other"),
+    [
+        ("DynamoDB_20120810.GetItem", {"ResourceArn": TABLE + "m", "TableName": "o"}, TABLE + "o"),
+        ("DynamoDB_20120810.PutItem", {"TableName": "ooo", "IndexName": "i"}, TABLE + "ooo"),
+        (
+            "DynamoDB_20120810.RestoreTableToPointInTime",
+            {"SourceTableName": "ooo", "TargetTableName": "mine"},
+            TABLE + "ooo",
+        ),
+        (
+            "DynamoDB_20120810.RestoreTableToPointInTime",
+            {"SourceTableArn": THEIRS, "TargetTableName": "mine"},
+            THEIRS,
+        ),
+        (
+            "DynamoDBStreams_20120810.GetRecords",
+            {"StreamArn": "arn:mine", "ShardIterator": TOKEN},
+            "arn:the-stream",
+        ),
+        (
+            "AmazonSQS.DeleteQueue",
+            {"QueueName": "o", "QueueUrl": f"/{ACCOUNT}/m"},
+            f"arn:aws:sqs:us-east-1:{ACCOUNT}:o",
+        ),
+        ("AWSEvents.DeleteArchive", {"Name": "m", "ArchiveName": "o"}, BUS + "archive/o"),
+        ("AWSEvents.PutRule", {"Rule": "m", "Name": "o"}, BUS + "rule/o"),
+        (
+            "Kinesis_20131202.PutRecord",
+            {"StreamARN": "arn:mine", "StreamName": "o"},
+            f"arn:aws:kinesis:us-east-1:{ACCOUNT}:stream/o",
+        ),
+        (
+            "TrentService.Decrypt",
+            {"KeyId": "m", "CiphertextBlob": base64.b64encode(b"o" * 70).decode()},
+            f"arn:aws:kms:us-east-1:{ACCOUNT}:key/{'o' * 36}",
+        ),
+        (
+            "AmazonSSM.GetParameter",
+            {"Names": ["m"], "Name": "o"},
+            f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/o",
+        ),
+        (
+            "secretsmanager.BatchGetSecretValue",
+            {"SecretIdList": ["m"], "Filters": [{"Key": "all"}]},
+            f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:*",
+        ),
+    ],
+)
+def test_whatever_a_request_names_is_wanted(target: str, parameters: Any, other: str) -> None:
+    assert other in [each.resource for each in _json(target, parameters)]
+
+
+@pytest.mark.parametrize(
+    ("statement", "table"),
+    [
+        ('SELECT * FROM "my.table"."index" WHERE k = 1', "my.table"),
+        ("select a from ttt where b = 'from other'", "ttt"),
+        ('SELECT "x from mine", b FROM victim', "victim"),
+        ("INSERT INTO ttt VALUE {'a': 'update victim'}", "ttt"),
+        ('UPDATE "ttt" SET a = 1 WHERE k = 2', "ttt"),
+        ("EXISTS(SELECT * FROM ttt WHERE k = 1)", "ttt"),
+        ("SELECT a FROM mine -- FROM victim", None),
+        ("SELECT a --'\n FROM victim --' FROM mine", None),
+        ('SELECT a /*"*/ FROM victim /*"*/ FROM mine', None),
+        ("SELECT a FROM mine, (SELECT b FROM victim)", None),
+        ("DELETE FROM mine WHERE a IN (SELECT b FROM victim)", None),
+        ("INSERT mine VALUE {}", None),
+        ("SELECT a FROM my.table", None),
+        ("SELECT a FROM my-table", None),
+        ("SELECT 1FROM victim WHERE a = 2 FROM mine", None),
+        ("SELECT a FROM 'victim'", None),
+        ("SELECT a FROM", None),
+        ("", None),
+    ],
+)
+def test_a_statement_is_about_one_table(statement: str, table: str | None) -> None:
+    def asked() -> list[Wanted]:
+        return _json("DynamoDB_20120810.ExecuteStatement", {"Statement": statement})
+
+    if table is None:
+        with pytest.raises(Unreadable):
+            asked()
+    else:
+        assert [each.resource for each in asked()] == [TABLE + table]
+
+
+def test_of_systems_manager_there_is_the_parameter_store() -> None:
+    with pytest.raises(Unreadable, match="Parameter Store"):
+        _json("AmazonSSM.SendCommand", {"Name": "AWS-RunShellScript"})
+
+
 def test_an_items_partition_key_is_its_leading_key() -> None:
     (wanted,) = _json(
         "DynamoDB_20120810.PutItem", {"TableName": "ttt", "Item": {"u": {"S": "ann"}}}
@@ -319,6 +414,24 @@ def test_requests_in_forms() -> None:
     assert _query("sqs", Action="DeleteMessageBatch", QueueUrl=f"/{ACCOUNT}/q") == [
         ("sqs:DeleteMessage", f"arn:aws:sqs:us-east-1:{ACCOUNT}:q")
     ]
+
+
+def test_whatever_a_form_names_is_wanted() -> None:
+    topic = f"arn:aws:sns:us-east-1:{ACCOUNT}:"
+    both = _query("sns", Action="TagResource", TopicArn=topic + "m", ResourceArn=topic + "o")
+    assert ("sns:TagResource", topic + "o") in both
+    # Some clients leave the account out, which must not lead past a denial.
+    assert _query("sns", Action="Publish", TopicArn="arn:aws:sns:us-east-1::t") == [
+        ("sns:Publish", topic + "t")
+    ]
+    change = f"arn:aws:cloudformation:us-east-1:{ACCOUNT}:changeSet/o/1"
+    both = _query("cloudformation", Action="DeleteChangeSet", StackName="m", ChangeSetName=change)
+    assert ("cloudformation:DeleteChangeSet", change) in both
+    queues = _query("sqs", Action="CreateQueue", QueueName="o", QueueUrl=f"/{ACCOUNT}/m")
+    assert ("sqs:CreateQueue", f"arn:aws:sqs:us-east-1:{ACCOUNT}:o") in queues
+    template = "http://127.0.0.1:4566/templates/a%20b"
+    made = _query("cloudformation", Action="CreateStack", StackName="s", TemplateURL=template)
+    assert ("s3:GetObject", "arn:aws:s3:::templates/a b") in made
 
 
 def test_a_form_that_says_two_things_is_refused() -> None:

@@ -25,7 +25,7 @@ from lambent.iam.authenticate import Authenticator, Principal
 from lambent.neighbours.base import Message, Neighbour
 from lambent.neighbours.guard import Guard
 from lambent.neighbours.subjects import json_services, query_services, s3, scheduler
-from lambent.neighbours.subjects.base import Unreadable, Wanted
+from lambent.neighbours.subjects.base import Asked, Unreadable, Wanted
 
 # Largest request of any service but S3: that of a large PutRecords, and some.
 _DOCUMENT_BYTES = 12 * 1024 * 1024
@@ -144,7 +144,9 @@ class Forwarding:
                 raise Unreadable("UnknownOperationException", "The operation is not known.")
             wanted = json_services.wanted(asked)
         owner = await self._admit(call, asked.service, wanted)
-        target = exchange.path
+        target = "/"
+        if service == "scheduler" or (service == "sqs" and _names_a_queue(asked, body)):
+            target = exchange.path
         if call.query:
             target += "?" + urlencode(call.query, doseq=True, quote_via=quote)
         message = self._message(call, asked.service, owner, target, body)
@@ -227,6 +229,11 @@ class Forwarding:
         except AccessDenied:
             reply.close()
             raise
+
+
+def _names_a_queue(asked: Asked, body: bytes) -> bool:
+    """Whether the path of a form said which queue is meant, and nothing else did."""
+    return asked.parameters.get("QueueUrl", "").startswith("/") and b"QueueUrl=" not in body
 
 
 async def _checked(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 
+from lambent.errors import AccessDenied
 from lambent.iam.authenticate import Principal
 from lambent.iam.authorizer import Authorizer, Keys, ResourcePolicy, Subject
 from lambent.neighbours.base import Neighbour
@@ -22,15 +23,18 @@ class Guard:
     async def admit(
         self, principal: Principal, service: str, wanted: Iterable[Wanted], request: Keys
     ) -> str:
-        """The account that the first thing wanted belongs to; raises AccessDenied for any.
+        """The account that all that is wanted belongs to; raises AccessDenied for any.
 
-        request: context keys of the request at hand.
+        request: context keys of the request at hand.  What S3 copies may come from elsewhere.
         """
-        account = ""
+        owners: dict[str, None] = {}
         for each in wanted:
             owner = await self.check(principal, service, each, request)
-            account = account or owner
-        return account or principal.account
+            if not each.action.startswith("iam:"):
+                owners[owner] = None
+        if len(owners) > 1 and service != "s3":
+            raise AccessDenied("One request cannot be about resources of several accounts.")
+        return next(iter(owners), principal.account)
 
     async def check(self, principal: Principal, service: str, wanted: Wanted, request: Keys) -> str:
         """The owner of what is wanted; raises AccessDenied."""

@@ -1,4 +1,8 @@
-"""The json protocol's: DynamoDB, SQS, EventBridge, Kinesis, KMS, SSM, Secrets Manager."""
+"""The json protocol's: DynamoDB, SQS, EventBridge, Kinesis, KMS, SSM, Secrets Manager.
+
+Whatever a request names must be allowed, also what its operation has no use for: which of two names
+a service looks at is nobody's guess.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +25,10 @@ TARGETS = {
     "AmazonSSM": "ssm",
     "secretsmanager": "secretsmanager",
 }
+_TABLE = re.compile(r"[A-Za-z0-9_.-]{1,255}")
 _NAME = re.compile(r"[A-Za-z0-9]{1,64}")
 _QUEUE_URL = re.compile(r"(?:https?://[^/]+)?/?(\d{12})/([A-Za-z0-9_.-]{1,80})/?")
-_TABLE_IN_PARTIQL = re.compile(
-    r"""\s*(?:select\b.*?\bfrom|insert\s+into|update|delete\s+from|exists\s*\(\s*select\b.*?\bfrom)
-    \s+(?:"([^"]+)"|([A-Za-z0-9_.-]+))""",
-    re.IGNORECASE | re.DOTALL | re.VERBOSE,
-)
+_PARTIQL_TOKEN = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\d+|[A-Za-z_][A-Za-z0-9_$]*|\S""")
 _PARTIQL = {
     "select": "PartiQLSelect",
     "insert": "PartiQLInsert",
@@ -120,25 +121,36 @@ def _dynamodb(asked: Asked) -> Iterator[Wanted]:
             yield _partiql(asked, each.get("Statement"))
         return
     action = f"dynamodb:{operation}"
-    for name in ("ResourceArn", "BackupArn", "ExportArn", "ImportArn", "TableArn", "StreamArn"):
+    found = False
+    for name in _TABLE_ARNS:
         if name in parameters:
-            arn = _text(asked, name)
-            yield Wanted(action, arn, about=arn)
-            return
-    for name, kind in (("TableName", "table"), ("GlobalTableName", "global-table")):
-        if name in parameters and kind == "table":
-            index = _text(asked, "IndexName")
-            yield _of_table(asked, operation, parameters[name], _table_keys(parameters), index)
-            return
-        if name in parameters:
-            yield Wanted(action, asked.arn(f"{kind}/{_text(asked, name)}"))
-            return
+            found = True
+            yield Wanted(action, _text(asked, name), about=_text(asked, name))
+    index = _text(asked, "IndexName") if operation in _OF_INDEXES else ""
     creation = parameters.get("TableCreationParameters")
-    if isinstance(creation, dict):
-        yield _of_table(asked, operation, creation.get("TableName"), ())
-        return
-    target = _text(asked, "TargetTableName")
-    yield Wanted(action, asked.arn(f"table/{target}") if target else "*")
+    tables = [parameters[name] for name in _TABLE_NAMES if name in parameters]
+    tables += [creation.get("TableName")] if isinstance(creation, dict) else []
+    for table in tables:
+        found = True
+        yield _of_table(asked, operation, table, _table_keys(parameters), index)
+    if "GlobalTableName" in parameters:
+        found = True
+        yield Wanted(action, asked.arn(f"global-table/{_text(asked, 'GlobalTableName')}"))
+    if not found:
+        yield Wanted(action, "*")
+
+
+_TABLE_ARNS = (
+    "ResourceArn",
+    "BackupArn",
+    "ExportArn",
+    "ImportArn",
+    "TableArn",
+    "SourceTableArn",
+    "StreamArn",
+)
+_TABLE_NAMES = ("TableName", "SourceTableName", "TargetTableName")
+_OF_INDEXES = ("Query", "Scan", "DescribeContributorInsights", "UpdateContributorInsights")
 
 
 def _of_table(
@@ -227,22 +239,38 @@ def _queried(query: dict[str, Any], partition_key: str) -> str:
 
 
 def _partiql(asked: Asked, statement: Any) -> Wanted:
-    found = _TABLE_IN_PARTIQL.match(statement) if isinstance(statement, str) else None
-    if found is None:
+    """The one table of a statement; raises Unreadable where it might be another."""
+    if isinstance(statement, str) and ("--" in statement or "/*" in statement):
+        # A quote in a comment, or a comment in quotes: pass such values as parameters.
+        raise Unreadable("ValidationException", "Statements with comments are not offered.")
+    tokens = _PARTIQL_TOKEN.findall(statement) if isinstance(statement, str) else []
+    words = [token.lower() for token in tokens]
+    verb = words[0] if words else ""
+    place = {"insert": 2, "update": 1, "delete": 2}.get(verb)
+    if verb in ("select", "exists") and words.count("from") == 1:
+        place = words.index("from") + 1
+    leads = {"insert": "into", "delete": "from"}
+    whole = place is not None and place < len(tokens) and words[1] == leads.get(verb, words[1])
+    table = tokens[place].strip('"') if place is not None and whole else ""
+    plain = _TABLE.fullmatch(table)
+    if plain is None or (verb != "select" and verb != "exists" and words.count("from") > 1):
         raise Unreadable("ValidationException", "Statement wasn't well formed, can't be processed.")
-    verb = re.match(r"\s*(\w+)", statement)
-    assert verb is not None
-    return _of_table(asked, _PARTIQL[verb[1].lower()], found[1] or found[2], ())
+    assert place is not None
+    if not tokens[place].startswith('"') and tokens[place + 1 : place + 2] in (["."], ["-"]):
+        # A name with dots, or an index without quotes: which of both is not to be told.
+        raise Unreadable("ValidationException", "Names of tables with . or - must be in quotes.")
+    return _of_table(asked, _PARTIQL[verb], table, ())
 
 
 def _streams(asked: Asked) -> Iterator[Wanted]:
     action = f"dynamodb:{asked.operation}"
-    arn = _text(asked, "StreamArn")
-    if not arn and "ShardIterator" in asked.parameters:
-        arn = _iterated(_text(asked, "ShardIterator"))
-    if not arn and "TableName" in asked.parameters:
-        arn = asked.arn(f"table/{_text(asked, 'TableName')}/stream/*", "dynamodb")
-    yield Wanted(action, arn or "*")
+    streams = [_text(asked, "StreamArn")] if "StreamArn" in asked.parameters else []
+    if "ShardIterator" in asked.parameters:
+        streams.append(_iterated(_text(asked, "ShardIterator")) or "*")
+    if "TableName" in asked.parameters:
+        streams.append(asked.arn(f"table/{_text(asked, 'TableName')}/stream/*", "dynamodb"))
+    for stream in streams or ["*"]:
+        yield Wanted(action, stream)
 
 
 def _iterated(token: str) -> str:
@@ -261,20 +289,20 @@ def _iterated(token: str) -> str:
 def _sqs(asked: Asked) -> Iterator[Wanted]:
     # A batch is allowed to whoever may do it one by one.
     action = f"sqs:{asked.operation.removesuffix('Batch')}"
-    url = _text(asked, "QueueUrl")
-    if url:
-        yield queue_wanted(asked, action, url)
-    elif "QueueName" in asked.parameters:
+    found = False
+    if "QueueUrl" in asked.parameters:
+        found = True
+        yield queue_wanted(asked, action, _text(asked, "QueueUrl"))
+    if "QueueName" in asked.parameters:
+        found = True
         owner = _text(asked, "QueueOwnerAWSAccountId") or asked.account
         arn = f"arn:aws:sqs:{asked.region}:{owner}:{_text(asked, 'QueueName')}"
         yield Wanted(action, arn, about=arn)
-    elif "SourceArn" in asked.parameters:
-        arn = _text(asked, "SourceArn")
-        yield Wanted(action, arn, about=arn)
-        destination = _text(asked, "DestinationArn")
-        if destination:
-            yield Wanted("sqs:SendMessage", destination, about=destination)
-    else:
+    for name, does in (("SourceArn", action), ("DestinationArn", "sqs:SendMessage")):
+        if name in asked.parameters:
+            found = True
+            yield Wanted(does, _text(asked, name), about=_text(asked, name))
+    if not found:
         yield Wanted(action, "*")
 
 
@@ -310,25 +338,23 @@ def _events(asked: Asked) -> Iterator[Wanted]:
             arn = bus if bus.startswith("arn:") else asked.arn(f"event-bus/{bus}")
             yield Wanted(action, arn, about=arn)
         return
-    if "ResourceARN" in parameters:
-        yield Wanted(action, _text(asked, "ResourceARN"))
-        return
+    names = [_text(asked, "ResourceARN")] if "ResourceARN" in parameters else []
+    bus = _text(asked, "EventBusName").rpartition("/")[2]
     for suffix, kind in _EVENT_NAMES.items():
         if operation.endswith(suffix) and not operation.startswith("List"):
-            name = _text(asked, "Name", f"{suffix}Name")
-            yield Wanted(action, asked.arn(f"{kind}/{name}"))
-            return
-    if operation in ("PutPermission", "RemovePermission"):
-        bus = _text(asked, "EventBusName") or "default"
-        yield Wanted(action, asked.arn(f"event-bus/{bus}"))
-        return
-    name = _text(asked, "Rule") or (_text(asked, "Name") if operation.endswith("Rule") else "")
-    if not name:
-        yield Wanted(action, "*")
-        return
-    bus = _text(asked, "EventBusName").rpartition("/")[2]
-    path = f"rule/{bus}/{name}" if bus and bus != "default" else f"rule/{name}"
-    yield Wanted(action, asked.arn(path))
+            own = {_text(asked, each) for each in ("Name", f"{suffix}Name") if each in parameters}
+            names += [asked.arn(f"{kind}/{each}") for each in sorted(own)]
+            break
+    else:
+        rules = {_text(asked, "Rule")} if "Rule" in parameters else set()
+        if "Name" in parameters and operation.endswith("Rule"):
+            rules.add(_text(asked, "Name"))
+        path = f"rule/{bus}/" if bus and bus != "default" else "rule/"
+        names += [asked.arn(path + rule) for rule in sorted(rules)]
+        if operation in ("PutPermission", "RemovePermission"):
+            names.append(asked.arn(f"event-bus/{bus or 'default'}"))
+    for name in names or ["*"]:
+        yield Wanted(action, name)
     roles = [parameters, *_items(parameters.get("Targets") or [])]
     yield from _passed((each.get("RoleArn") for each in roles), "events.amazonaws.com")
 
@@ -344,46 +370,41 @@ def _passed(roles: Iterator[Any], service: str) -> Iterator[Wanted]:
 
 
 def _kinesis(asked: Asked) -> Iterator[Wanted]:
-    action = f"kinesis:{asked.operation}"
-    arn = _text(asked, "StreamARN", "ConsumerARN", "ResourceARN")
-    if not arn and "StreamName" in asked.parameters:
-        arn = asked.arn(f"stream/{_text(asked, 'StreamName')}")
-    if arn:
+    action, parameters = f"kinesis:{asked.operation}", asked.parameters
+    named = ("StreamARN", "ConsumerARN", "ResourceARN")
+    arns = [_text(asked, name) for name in named if name in parameters]
+    if "StreamName" in parameters:
+        arns.append(asked.arn(f"stream/{_text(asked, 'StreamName')}"))
+    for arn in arns:
         yield Wanted(action, arn, about=arn)
-    else:
-        # Whose an iterator is, only the service knows.
-        token = _text(asked, "ShardIterator", "NextToken")
-        yield Wanted(action, "*", about=f"iterator:{token}" if token else "")
-
-
-_KMS_PLAIN = {"CreateKey", "ListKeys", "ListAliases", "GenerateRandom", "ListRetirableGrants"}
+    # Whose an iterator is, only the service knows.
+    tokens = [_text(asked, name) for name in ("ShardIterator", "NextToken") if name in parameters]
+    for token in tokens:
+        yield Wanted(action, "*", about=f"iterator:{token}")
+    if not arns and not tokens:
+        yield Wanted(action, "*")
 
 
 def _kms(asked: Asked) -> Iterator[Wanted]:
     action = f"kms:{asked.operation}"
     if asked.operation in ("CreateAlias", "UpdateAlias", "DeleteAlias"):
         yield Wanted(action, asked.arn(_text(asked, "AliasName")))
-        name = _text(asked, "TargetKeyId") or _text(asked, "AliasName")
-        yield _of_key(asked, action, name)
-        return
-    if asked.operation in _KMS_PLAIN:
-        yield Wanted(action, "*")
-        return
+    inner = _embedded(asked)
     if asked.operation == "ReEncrypt":
-        yield _of_key(asked, "kms:ReEncryptFrom", _key(asked, "SourceKeyId"))
+        for name in sorted({_text(asked, "SourceKeyId"), inner} - {""}) or [""]:
+            yield _of_key(asked, "kms:ReEncryptFrom", name)
         yield _of_key(asked, "kms:ReEncryptTo", _text(asked, "DestinationKeyId"))
         return
-    yield _of_key(asked, action, _key(asked, "KeyId"))
+    names = {_text(asked, each) for each in ("KeyId", "TargetKeyId", "AliasName")}
+    for name in sorted({*names, inner} - {""}) or [""]:
+        yield _of_key(asked, action, name)
 
 
-def _key(asked: Asked, name: str) -> str:
-    """The key a request names; else the one its ciphertext does."""
-    named = _text(asked, name)
-    if named:
-        return named
+def _embedded(asked: Asked) -> str:
+    """The key that a ciphertext of the embedded service was made with; "" if there is none."""
     try:
         blob = base64.b64decode(_text(asked, "CiphertextBlob"))
-        return blob[:36].decode("ascii")
+        return blob[:36].decode("ascii") if len(blob) > 36 else ""
     except ValueError:
         return ""
 
@@ -395,14 +416,17 @@ def _of_key(asked: Asked, action: str, name: str) -> Wanted:
     return Wanted(action, asked.arn(resource), about=name)
 
 
+_TAGGING = ("AddTagsToResource", "RemoveTagsFromResource", "ListTagsForResource")
+
+
 def _ssm(asked: Asked) -> Iterator[Wanted]:
     action, parameters = f"ssm:{asked.operation}", asked.parameters
-    names = [_text(asked, "Name")] if "Name" in parameters else []
-    names = _texts(parameters["Names"]) if "Names" in parameters else names
-    if asked.operation == "GetParametersByPath":
-        names = [_text(asked, "Path")]
-    elif "ResourceId" in parameters:
-        names = [_text(asked, "ResourceId")]
+    if "Parameter" not in asked.operation and asked.operation not in _TAGGING:
+        raise Unreadable(
+            "UnknownOperationException", "Of Systems Manager only the Parameter Store is offered."
+        )
+    names = [_text(asked, each) for each in ("Name", "Path", "ResourceId") if each in parameters]
+    names += _texts(parameters["Names"]) if "Names" in parameters else []
     if not names:
         yield Wanted(action, "*")
     for name in names:
@@ -415,20 +439,29 @@ def _ssm(asked: Asked) -> Iterator[Wanted]:
 
 
 def _secretsmanager(asked: Asked) -> Iterator[Wanted]:
-    action = f"secretsmanager:{asked.operation}"
-    name = _text(asked, "SecretId")
+    action, parameters = f"secretsmanager:{asked.operation}", asked.parameters
+    found = False
     if asked.operation == "CreateSecret":
         # Six characters follow the name, which nobody knows yet.
+        found = True
         yield Wanted(action, asked.arn(f"secret:{_text(asked, 'Name')}-??????"))
-    elif name:
-        full = name if name.startswith("arn:") else f"secret:{name}-??????"
-        yield Wanted(action, asked.arn(full), about=name)
-    elif isinstance(asked.parameters.get("SecretIdList"), list):
-        for each in _texts(asked.parameters["SecretIdList"]):
-            full = each if each.startswith("arn:") else f"secret:{each}-??????"
-            yield Wanted("secretsmanager:GetSecretValue", asked.arn(full), about=each)
-    else:
+    if "SecretId" in parameters:
+        found = True
+        yield _of_secret(asked, action, _text(asked, "SecretId"))
+    if not found:
         yield Wanted(action, "*")
+    if asked.operation == "BatchGetSecretValue":
+        # Whatever is told must be allowed to be told; a filter may find anything.
+        listed = _texts(parameters.get("SecretIdList") or [])
+        for each in listed:
+            yield _of_secret(asked, "secretsmanager:GetSecretValue", each)
+        if not listed or "Filters" in parameters:
+            yield Wanted("secretsmanager:GetSecretValue", asked.arn("secret:*"))
+
+
+def _of_secret(asked: Asked, action: str, name: str) -> Wanted:
+    full = name if name.startswith("arn:") else asked.arn(f"secret:{name}-??????")
+    return Wanted(action, full, about=name)
 
 
 _SERVICES: dict[str, Callable[[Asked], Iterator[Wanted]]] = {

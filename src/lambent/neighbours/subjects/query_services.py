@@ -45,12 +45,19 @@ def wanted(asked: Asked) -> Iterator[Wanted]:
 def _sns(asked: Asked) -> Iterator[Wanted]:
     form = asked.parameters
     action = f"sns:{asked.operation.removesuffix('Batch')}"
-    arn = form.get("TopicArn") or form.get("TargetArn") or form.get("ResourceArn")
-    if arn is None and "SubscriptionArn" in form:
-        arn = form["SubscriptionArn"].rpartition(":")[0]  # a subscription is its topic's
-    if arn is None and asked.operation == "CreateTopic":
-        arn = asked.arn(form.get("Name", ""))
-    yield Wanted(action, arn or "*", about=arn or "", keys=tuple(_sns_keys(form)))
+    arns = {form[name] for name in ("TopicArn", "TargetArn", "ResourceArn") if form.get(name)}
+    if form.get("SubscriptionArn"):
+        arns.add(form["SubscriptionArn"].rpartition(":")[0])  # a subscription is its topic's
+    if asked.operation == "CreateTopic":
+        arns.add(asked.arn(form.get("Name", "")))
+    keys = tuple(_sns_keys(form))
+    for arn in sorted(arns):
+        # Some clients leave the account out.
+        parts = arn.split(":")
+        whole = ":".join([*parts[:4], parts[4] or asked.account, *parts[5:]]) if parts[4:] else arn
+        yield Wanted(action, whole, about=whole, keys=keys)
+    if not arns:
+        yield Wanted(action, "*", keys=keys)
 
 
 def _sns_keys(form: dict[str, str]) -> Iterator[tuple[str, str]]:
@@ -59,29 +66,16 @@ def _sns_keys(form: dict[str, str]) -> Iterator[tuple[str, str]]:
             yield key, form[name]
 
 
-# About no stack.
-_PLAIN = {
-    "ListStacks",
-    "ListExports",
-    "ListImports",
-    "ValidateTemplate",
-    "EstimateTemplateCost",
-    "DescribeAccountLimits",
-    "ListTypes",
-    "DescribeType",
-}
-
-
 def _cloudformation(asked: Asked) -> Iterator[Wanted]:
     form = asked.parameters
     action = f"cloudformation:{asked.operation}"
-    name = form.get("StackName") or form.get("StackId") or ""
-    if not name and form.get("ChangeSetName", "").startswith("arn:"):
-        name = form["ChangeSetName"]
-    if asked.operation in _PLAIN or not name:
-        yield Wanted(action, "*")
-    else:
+    names = {form[each] for each in ("StackName", "StackId") if form.get(each)}
+    if form.get("ChangeSetName", "").startswith("arn:"):
+        names.add(form["ChangeSetName"])
+    for name in sorted(names):
         yield Wanted(action, name if name.startswith("arn:") else asked.arn(f"stack/{name}/*"))
+    if not names:
+        yield Wanted(action, "*")
     for url in ("TemplateURL", "StackPolicyURL", "StackPolicyDuringUpdateURL"):
         if form.get(url):
             bucket, _, key = unquote(urlsplit(form[url]).path).lstrip("/").partition("/")
@@ -98,9 +92,9 @@ def _sqs(asked: Asked) -> Iterator[Wanted]:
     action = f"sqs:{asked.operation.removesuffix('Batch')}"
     if "QueueUrl" in form:
         yield queue_wanted(asked, action, form["QueueUrl"])
-    elif "QueueName" in form:
+    if "QueueName" in form:
         owner = form.get("QueueOwnerAWSAccountId") or asked.account
         arn = f"arn:aws:sqs:{asked.region}:{owner}:{form['QueueName']}"
         yield Wanted(action, arn, about=arn)
-    else:
+    if not form.keys() & {"QueueUrl", "QueueName"}:
         yield Wanted(action, "*")

@@ -49,6 +49,8 @@ def read(
             raise Unreadable("ValidationException", "The body is not a JSON object.")
         target = document.get("Target")
         parameters["GroupName"] = document.get("GroupName") or ""
+        if "groupName" in query or document.get("Name", name) != name:
+            raise Unreadable("ValidationException", "What is meant is said twice.")
         parameters["RoleArn"] = target.get("RoleArn") if isinstance(target, dict) else None
     return Asked("scheduler", _VERBS[method] + thing, account, region, parameters)
 
