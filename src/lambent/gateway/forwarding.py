@@ -214,7 +214,8 @@ class Forwarding:
         if kept:
             target += "?" + urlencode(kept, doseq=True, quote_via=quote)
         message = self._message(call, "s3", owner, target, body)
-        if asked.streams and "content-length" in headers and neighbour.wants_framing:
+        framed = "x-amz-decoded-content-length" in headers and not neighbour.wants_framing
+        if asked.streams and "content-length" in headers and not framed:
             message.headers.append(("content-length", headers["content-length"]))
         reply = await neighbour.send(message)
         if reply.status == 404 and asked.key and asked.method in ("GET", "HEAD"):
