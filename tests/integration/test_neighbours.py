@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,7 @@ import pytest
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.conftest import ROLE, RUNTIME, Server, fetch, make_zip
 
@@ -273,6 +277,69 @@ def test_a_crash_of_the_neighbours_is_mended_while_lambda_goes_on(
     assert functions.invoke(FunctionName="steady", Payload=b"1")["Payload"].read() == b"1"
     _is_kept(server)
     assert neighbours_of(server) != pid
+
+
+@pytest.mark.parametrize("victim", ["neighbours", "server"])
+def test_what_was_acknowledged_a_second_before_any_crash_is_there(
+    servers: Callable[..., Server], victim: str
+) -> None:
+    """Three lives under load, each ended at an instant of the dice's choosing."""
+    dice = random.Random(f"crash of {victim}")
+    told: list[tuple[float, str]] = []
+    sure: set[str] = set()
+    server = servers()
+    server.client("s3").create_bucket(Bucket="lives")
+    server.client("sqs").create_queue(QueueName="lives")
+    server.client("ssm").put_parameter(Name="/lives/first", Value="x", Type="String")
+    time.sleep(LAST_SECOND)
+    for life in range(3):
+        ended = threading.Event()
+
+        def write(life: int = life, server: Server = server, ended: Any = ended) -> None:
+            s3, sqs, ssm = (server.client(name) for name in ("s3", "sqs", "ssm"))
+            url = f"{server.endpoint}/000000000000/lives"
+            for number in itertools.count():
+                name = f"{life}-{number}"
+                try:
+                    s3.put_object(Bucket="lives", Key=name, Body=name.encode())
+                    ssm.put_parameter(Name=f"/lives/{name}", Value=name, Type="String")
+                    sqs.send_message(QueueUrl=url, MessageBody=name)
+                except (BotoCoreError, ClientError):
+                    if ended.is_set():
+                        return
+                    continue
+                told.append((time.monotonic(), name))
+                if ended.is_set():
+                    return
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        time.sleep(2 + dice.random())
+        at = time.monotonic()
+        if victim == "server":
+            server.kill()
+        else:
+            os.kill(neighbours_of(server), signal.SIGKILL)
+        ended.set()
+        writer.join()
+        if victim == "server":
+            server = servers()
+        s3, ssm = server.client("s3"), server.client("ssm")
+        listed = eventually(partial(s3.get_paginator("list_objects_v2").paginate, Bucket="lives"))
+        kept = {each["Key"] for page in listed for each in page["Contents"]}
+        pages = ssm.get_paginator("get_parameters_by_path").paginate(Path="/lives")
+        named = {each["Value"] for page in pages for each in page["Parameters"]}
+        sure |= {name for when, name in told if when < at - LAST_SECOND}
+        told.clear()
+        assert len(sure) > 10
+        assert sure <= kept and sure <= named
+        some = s3.get_object(Bucket="lives", Key=max(sure))["Body"].read()
+        assert some == max(sure).encode()
+    url = f"{server.endpoint}/000000000000/lives"
+    count = server.client("sqs").get_queue_attributes(
+        QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"]
+    )["Attributes"]
+    assert int(count["ApproximateNumberOfMessages"]) >= len(sure)
 
 
 def test_state_that_cannot_be_read_is_set_aside(

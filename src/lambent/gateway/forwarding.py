@@ -7,6 +7,7 @@ its service, account and region are said by the gateway, so that nobody behind i
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
@@ -20,12 +21,14 @@ from lambent.errors import AccessDenied, RequestEntityTooLarge, ServiceError
 from lambent.gateway import wires
 from lambent.gateway.stacks import Stacks
 from lambent.http import BodyTooLarge, Exchange
-from lambent.http.client import Headers, Reply
+from lambent.http.client import Headers, Reply, UpstreamError
 from lambent.iam.authenticate import Authenticator, Principal
 from lambent.neighbours.base import Message, Neighbour
 from lambent.neighbours.guard import Guard
 from lambent.neighbours.subjects import json_services, query_services, s3, scheduler
 from lambent.neighbours.subjects.base import Asked, Unreadable, Wanted
+
+_log = logging.getLogger(__name__)
 
 # Largest request of any service but S3: that of a large PutRecords, and some.
 _DOCUMENT_BYTES = 12 * 1024 * 1024
@@ -276,6 +279,11 @@ async def _pass_back(exchange: Exchange, reply: Reply, service: str) -> None:
     try:
         async for piece in reply.body():
             await exchange.write(piece)
+    except UpstreamError as error:
+        # The client sees the connection break before the body's end, and asks again.
+        _log.warning("%s broke off: %s", service, error)
+        exchange.abort()
+        return
     finally:
         reply.close()
     exchange.end()

@@ -53,13 +53,7 @@ class Embedded:
         self._directory = -1
         self._keeping: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
-        self._process: asyncio.subprocess.Process | None = None
         self._pause = _FIRST_PAUSE
-
-    @property
-    def process_id(self) -> int | None:
-        """Its process, if there is one now."""
-        return self._process.pid if self._process is not None and self._up.is_set() else None
 
     def resume(self) -> None:
         """Start with the server where it was used before: schedules go on."""
@@ -120,7 +114,8 @@ class Embedded:
             await asyncio.gather(self._keeping, return_exceptions=True)
             for server in self._servers:
                 await server.close()
-            os.close(self._directory)
+            if self._directory >= 0:
+                os.close(self._directory)
 
     def _address(self, name: str) -> str:
         """A socket's path, which has 107 bytes however deep its folder is."""
@@ -135,15 +130,11 @@ class Embedded:
     async def _keep(self) -> None:
         """Start it, again and again."""
         loop = asyncio.get_running_loop()
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        self._directory = os.open(self._folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        for name, application in self._ways_in.items():
-            server = HttpServer(application, _WAY_IN)
-            self._servers.append(server)
-            await server.serve(self._listen(name))
         while True:
             began = loop.time()
             try:
+                if not self._servers:
+                    await self._open()
                 await self._run()
             except OSError as error:
                 _log.error("the neighbours cannot be started: %s", error)
@@ -154,11 +145,21 @@ class Embedded:
             )
             await asyncio.sleep(self._pause)
 
+    async def _open(self) -> None:
+        """The folder, and the ways in for what will live there."""
+        if self._directory < 0:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            self._directory = os.open(self._folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        for name, application in self._ways_in.items():
+            server = HttpServer(application, _WAY_IN)
+            await server.serve(self._listen(name))
+            self._servers.append(server)
+
     async def _run(self) -> None:
         """One life of the process."""
         listener = self._listen("socket")
         try:
-            process = self._process = await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-P",
                 "-m",
