@@ -47,6 +47,7 @@ from lambent.blobs.files import FileBlobs
 from lambent.clock import Clock, SystemClock, utc
 from lambent.config import NEIGHBOURS, Settings
 from lambent.errors import StartError
+from lambent.events.worker import EventWorker
 from lambent.functions.catalog import Catalog
 from lambent.functions.code_signing import CodeSigningCatalog
 from lambent.functions.event_sources import EventSourceCatalog
@@ -82,6 +83,7 @@ from lambent.observe.usage import Prices, Usage
 from lambent.pool.concurrency import Concurrency
 from lambent.pool.factory import EnvironmentFactory
 from lambent.pool.pool import Pool, PoolLimits
+from lambent.queue.sqlite import SqliteQueue
 from lambent.router.direct import DirectRouter
 from lambent.runtime.languages import Languages
 from lambent.sandbox import cgroups
@@ -195,6 +197,15 @@ class App:
             self.catalog, concurrency, router, self.clock, self.measures.throttled
         )
         ways_in: dict[str, Application] = {}
+        self.queue = SqliteQueue(data / "queue.db")
+        await self.queue.open()
+        self.events = EventWorker(
+            self.queue,
+            self.invoker.invoke,
+            self.catalog,
+            self.clock,
+            settings.event_retry_seconds,
+        )
         self.embedded = Embedded(
             data / "neighbours", settings.region, ways_in, lambda: self._door()[0]
         )
@@ -244,6 +255,7 @@ class App:
         self._reaper = asyncio.ensure_future(self._reap())
         self._resuming = asyncio.ensure_future(self.lifecycle.resume())
         self.embedded.resume()
+        await self.events.open()
 
     @property
     def endpoint(self) -> str:
@@ -262,6 +274,8 @@ class App:
         await self._stop_inner()
 
     async def _stop_inner(self) -> None:
+        await self.events.close(self.settings.drain_seconds)
+        await self.queue.close()
         await self.lifecycle.close()
         await self.pool.close()
         await self.embedded.stop()
@@ -454,7 +468,13 @@ class App:
             Account(
                 catalog, self.layers, concurrency, settings.zipped_bytes, settings.unzipped_bytes
             ),
-            Invocations(self.invoker, settings.payload_bytes),
+            Invocations(
+                self.invoker,
+                settings.payload_bytes,
+                settings.event_bytes,
+                self.events.accept,
+                clock,
+            ),
         )
 
     def _log_writer(

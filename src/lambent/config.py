@@ -136,6 +136,14 @@ class Settings:
     payload_bytes: int = _setting(
         6 * 1024 * 1024, "Largest synchronous request payload (AWS: 6 MiB)."
     )
+    event_bytes: int = _setting(
+        1024 * 1024, "Largest payload of an asynchronous invocation (AWS: 1 MiB)."
+    )
+    event_retry_seconds: float = _setting(
+        60.0,
+        "Wait before a failed event is tried again, doubled the second time (AWS: 60); less for "
+        "development.",
+    )
     response_bytes: int = _setting(
         6 * 1024 * 1024 + 100, "Largest response payload (AWS: 6 MiB + 100)."
     )

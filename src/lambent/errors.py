@@ -133,6 +133,13 @@ class RequestTooLarge(ServiceError):
     default = "Request must be smaller than 6291456 bytes for the InvokeFunction operation"
 
 
+class SerializedRequestEntityTooLarge(ServiceError):
+    """An event that is too large to be queued."""
+
+    code = "SerializedRequestEntityTooLargeException"
+    status = 413
+
+
 class RequestEntityTooLarge(ServiceError):
     code = "RequestEntityTooLargeException"
     status = 413

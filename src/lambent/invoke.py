@@ -80,11 +80,13 @@ class Invoker:
         client_context: str | None = None,
         trace_id: str | None = None,
         log_tail: bool = False,
+        request_id: str | None = None,
     ) -> tuple[str, Outcome]:
         """Run a function once and return the request's id and what became of it.
 
         payload is JSON text; client_context is decoded JSON text.  trace_id: the caller's; without
         one a trace begins here, sampled if the function's tracing is Active, as on AWS.
+        request_id: of an event that has one already.
         """
         target = self._catalog.known(account, region, name, qualifier)
         if target is None:
@@ -97,7 +99,7 @@ class Invoker:
             self._throttled((account, region, name), version.version)
             raise
         try:
-            request_id = ids.uuid()
+            request_id = request_id or ids.uuid()
             invocation = Invocation(
                 version,
                 request_id,

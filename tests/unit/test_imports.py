@@ -33,10 +33,13 @@ ALLOWED: dict[str, set[str]] = {
         "iam",
         "invoke",
         "observe",
+        "queue.base",
         "runtime.languages",
         "runtime.variables",
     },
     "measures": {"functions.types", "observe", "pool", "runtime.lines"},
+    "events": {"functions", "queue.base"},
+    "queue": {"store.group_commit"},
     "invoke": {"functions", "router.base", "pool"},
     "pool": {"runtime", "sandbox.base", "functions.types", "http"},
     "runtime": {"http", "functions.types", "sandbox.base"},
@@ -66,13 +69,14 @@ ALLOWED: dict[str, set[str]] = {
 }
 PURE = {"aws", "http"}
 DRIVERS = {
-    "sqlite3": {"store/sqlite.py"},
+    "sqlite3": {"store/sqlite.py", "store/group_commit.py", "queue/sqlite.py"},
     "httptools": {"http/connection.py", "http/client.py"},
     "msgspec": {
         "aws/jsontext.py",
         "store/repository.py",
         "functions/types.py",
         "observe/logs.py",
+        "queue/sqlite.py",
     },
     "uvloop": {"cli/serve.py"},
     "cryptography": {"store/sealed.py"},
@@ -81,6 +85,7 @@ DRIVERS = {
 }
 IMPLEMENTATIONS = {
     "store.sealed",
+    "queue.sqlite",
     "store.sqlite",
     "store.memory",
     "blobs.files",

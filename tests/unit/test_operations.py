@@ -15,7 +15,7 @@ def test_the_reference_page_is_what_the_handlers_say() -> None:
 
 def test_only_what_nobody_has_built_is_refused() -> None:
     refused = set(model.load("lambda").operations) - answered()
-    families = ("CapacityProvider", "Durable", "ScalingConfig", "InvokeAsync", "ResponseStream")
+    families = ("CapacityProvider", "Durable", "ScalingConfig", "ResponseStream")
     assert all(any(family in name for family in families) for name in refused)
     assert set(operations.PARTLY) <= answered()
 

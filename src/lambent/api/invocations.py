@@ -5,18 +5,23 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from lambent import ids
 from lambent.api.context import Context
 from lambent.api.names import owner, reference
 from lambent.aws import jsontext
+from lambent.clock import Clock
 from lambent.errors import (
     InvalidRequestContent,
     OperationNotOffered,
     RequestTooLarge,
+    SerializedRequestEntityTooLarge,
 )
 from lambent.functions.types import LATEST
 from lambent.invoke import Invoker
+from lambent.queue.base import Event
 
 _CLIENT_CONTEXT_BYTES = 3583
 
@@ -24,9 +29,20 @@ _CLIENT_CONTEXT_BYTES = 3583
 class Invocations:
     """Handlers of the invoke operations."""
 
-    def __init__(self, invoker: Invoker, payload_bytes: int) -> None:
+    def __init__(
+        self,
+        invoker: Invoker,
+        payload_bytes: int,
+        event_bytes: int,
+        accept: Callable[[Event], Awaitable[None]],
+        clock: Clock,
+    ) -> None:
+        """accept: takes an event in, durably (``EventWorker.accept``)."""
         self._invoker = invoker
         self._payload_bytes = payload_bytes
+        self._event_bytes = event_bytes
+        self._accept = accept
+        self._clock = clock
 
     async def invoke(self, context: Context, parameters: dict[str, Any]) -> dict[str, Any]:
         account = owner(context, parameters["FunctionName"])
@@ -44,14 +60,12 @@ class Invocations:
         if kind == "DryRun":
             await self._invoker.resolve(account, region, name, qualifier)
             return {"StatusCode": 204}
-        if kind == "Event":
-            raise OperationNotOffered(
-                "InvocationType Event is not offered by this version of Lambent."
-            )
         for unoffered in ("TenantId", "DurableExecutionName"):
             if unoffered in parameters:
                 raise OperationNotOffered(f"{unoffered} is not offered by this version of Lambent.")
         _check_json(payload)
+        if kind == "Event":
+            return await self._queue(context, account, name, qualifier, payload, parameters)
         log_tail = parameters.get("LogType") == "Tail"
         client_context = parameters.get("ClientContext")
         request_id, outcome = await self._invoker.invoke(
@@ -75,6 +89,45 @@ class Invocations:
         if log_tail:
             result["LogResult"] = base64.b64encode(outcome.log_tail).decode()
         return result
+
+    async def invoke_async(self, context: Context, parameters: dict[str, Any]) -> dict[str, Any]:
+        account = owner(context, parameters["FunctionName"])
+        name, qualifier = reference(context, parameters["FunctionName"], None, account)
+        payload = parameters.get("InvokeArgs") or b""
+        _check_json(payload)
+        await self._queue(context, account, name, qualifier, payload, {})
+        return {"Status": 202}
+
+    async def _queue(
+        self,
+        context: Context,
+        account: str,
+        name: str,
+        qualifier: str | None,
+        payload: bytes,
+        parameters: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Take an event in: it is durable when this answers."""
+        if len(payload) > self._event_bytes:
+            raise SerializedRequestEntityTooLarge(
+                f"Request must be smaller than {self._event_bytes} bytes for the InvokeFunction "
+                "operation"
+            )
+        await self._invoker.resolve(account, context.region, name, qualifier)
+        client_context = parameters.get("ClientContext")
+        event = Event(
+            ids.uuid(),
+            account,
+            context.region,
+            name,
+            qualifier,
+            payload or b"{}",
+            self._clock.time(),
+            _client_context(client_context) if client_context is not None else None,
+            context.headers.get("x-amzn-trace-id", ""),
+        )
+        await self._accept(event)
+        return {"StatusCode": 202, "RequestId": event.id}
 
 
 def _check_json(payload: bytes) -> None:

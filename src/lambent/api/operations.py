@@ -13,19 +13,17 @@ from lambent.aws import model
 
 # What of an operation that has a handler is not there yet.
 PARTLY = {
-    "AddPermission": "for users and roles; services cannot call yet",
     "CreateEventSourceMapping": "configuration only: nothing is polled yet",
     "CreateFunction": "no container images, capacity providers, durable or GPU configuration; "
     "VpcConfig, FileSystemConfigs, KMSKeyArn, SnapStart, TenancyConfig and DeadLetterConfig are "
     "kept and shown only",
     "CreateFunctionUrlConfig": "configuration only: the URL is not served yet",
-    "Invoke": "RequestResponse and DryRun, not Event; no tenants",
+    "Invoke": "no tenants",
     "PublishLayerVersion": "signatures of code are not checked",
     "PublishVersion": "not to $LATEST.PUBLISHED",
     "PutFunctionCodeSigningConfig": "configuration only: signatures of code are not checked",
-    "PutFunctionEventInvokeConfig": "configuration only: nothing is invoked asynchronously yet",
+    "PutFunctionEventInvokeConfig": "retries and age; nothing is sent to destinations yet",
     "PutFunctionRecursionConfig": "configuration only",
-    "PutResourcePolicy": "as AddPermission",
     "PutRuntimeManagementConfig": "configuration only: runtimes change with the host's",
     "UpdateEventSourceMapping": "as CreateEventSourceMapping",
     "UpdateFunctionCode": "no container images",

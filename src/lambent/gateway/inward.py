@@ -100,7 +100,12 @@ class Inward:
     async def _invoke(
         self, exchange: Exchange, principal: Principal, asked: dict[str, Any]
     ) -> None:
-        context = Context(principal, "", {"user-agent": principal.requester.service})
+        # Durable once it is answered, and tried again, as AWS's services ask for.
+        headers = {
+            "user-agent": principal.requester.service,
+            "x-amz-invocation-type": "Event",
+        }
+        context = Context(principal, "", headers)
         path = f"/2015-03-31/functions/{quote(asked['function'], safe='')}/invocations"
         response = await self._functions.call(context, "POST", path, {}, asked["payload"].encode())
         exchange.respond(response.status, response.headers, response.body)

@@ -9,7 +9,11 @@ from typing import Protocol
 ABSENT = 0
 
 
-class Conflict(Exception):
+class Undone(Exception):
+    """A write that was not made; those beside it were."""
+
+
+class Conflict(Undone):
     """The document is not at the expected revision."""
 
 

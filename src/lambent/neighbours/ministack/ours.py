@@ -43,7 +43,7 @@ class Lambent:
             raise Refused(f"it did not answer: {error}") from None
         finally:
             connection.close()
-        if answer.status != 200:
+        if answer.status not in (200, 202):
             raise Refused(body.decode("utf-8", "replace")[:500])
         return body
 

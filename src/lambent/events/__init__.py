@@ -1,0 +1,1 @@
+"""Asynchronous invocation: from the queue to the one path, again where AWS would."""

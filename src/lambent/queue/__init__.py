@@ -1,0 +1,1 @@
+"""Events that wait to be handed to functions: durable, at least once."""
