@@ -247,10 +247,13 @@ async def _checked(
     held = b""
     async for piece in exchange.chunks(limit):
         decoded = check.feed(piece)
+        following = piece if framed else decoded
+        if not following:
+            continue
         if held:
             yield held
         # The last piece is kept back until all that was signed has been seen.
-        held = piece if framed else decoded
+        held = following
     check.end()
     if held:
         yield held
