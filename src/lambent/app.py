@@ -201,7 +201,7 @@ class App:
         await self.queue.open()
         self.events = EventWorker(
             self.queue,
-            self.invoker.invoke,
+            self.invoker,
             self.catalog,
             self.clock,
             settings.event_retry_seconds,

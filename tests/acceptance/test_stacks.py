@@ -238,6 +238,27 @@ def test_functions_of_stacks_outlive_a_restart(servers: Callable[..., Server]) -
     assert second.client().list_functions()["Functions"] == []
 
 
+def test_a_queue_of_a_stack_is_guarded_like_any_other(servers: Callable[..., Server]) -> None:
+    """On a server whose SQS nobody has asked before."""
+    server = servers()
+    endpoint = {"Fn::GetAtt": ["Queue", "Arn"]}
+    subscription = [{"Protocol": "sqs", "Endpoint": endpoint}]
+    template = {
+        "Resources": {
+            "Queue": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "shut"}},
+            "Topic": {"Type": "AWS::SNS::Topic", "Properties": {"Subscription": subscription}},
+        },
+        "Outputs": {"Topic": {"Value": {"Ref": "Topic"}}},
+    }
+    stacks, sqs = server.client("cloudformation"), server.client("sqs")
+    stacks.create_stack(StackName="shut", TemplateBody=json.dumps(template))
+    stacks.get_waiter("stack_create_complete").wait(StackName="shut", WaiterConfig=FAST)
+    topic = outputs(stacks, "shut")["Topic"]
+    server.client("sns").publish(TopicArn=topic, Message="without leave")
+    url = f"{server.endpoint}/000000000000/shut"
+    assert "Messages" not in sqs.receive_message(QueueUrl=url)
+
+
 CUSTOM = """
 import json, urllib.request
 

@@ -17,9 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -99,6 +101,41 @@ def test_presigned_urls_put_and_get(server: Server, version: str) -> None:
     assert (body, headers["content-type"]) == (b"presigned", "text/y")
     status, body, _ = fetch(url.replace("k%20", "l%20"))
     assert status == 403 and b"SignatureDoesNotMatch" in body
+
+
+@pytest.mark.parametrize("version", ["s3", "s3v4"])
+def test_a_presigned_url_is_good_for_nothing_that_was_not_signed(
+    server: Server, version: str
+) -> None:
+    """Who was given a URL to put one object cannot copy another with it."""
+    given = server.client("sts").get_session_token()["Credentials"]
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=server.endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=given["AccessKeyId"],
+        aws_secret_access_key=given["SecretAccessKey"],
+        aws_session_token=given["SessionToken"],
+        config=Config(signature_version=version),
+    )
+    owner, bucket = server.client("s3"), f"given-{version}"
+    owner.create_bucket(Bucket=bucket)
+    owner.put_object(Bucket=bucket, Key="secret", Body=b"secret")
+    where = {"Bucket": bucket, "Key": "k", "ContentType": "text/x"}
+    url = s3.generate_presigned_url("put_object", Params={**where, "Metadata": {"a": "b"}})
+    signed = {"Content-Type": "text/x", "x-amz-meta-a": "b"}
+
+    def put(url: str, **more: str) -> tuple[int, bytes, dict[str, str]]:
+        headers = {**signed, **{name.replace("_", "-"): value for name, value in more.items()}}
+        return fetch(urllib.request.Request(url, data=b"new", method="PUT", headers=headers))
+
+    source = f"/{bucket}/secret"
+    assert put(url, x_amz_copy_source=source)[0] == 403
+    assert put(f"{url}&x-amz-copy-source={source}")[0] == 403
+    assert put(url, x_amz_acl="public-read")[0] == 403
+    assert put(url)[0] == 200
+    found = owner.get_object(Bucket=bucket, Key="k")
+    assert (found["Body"].read(), found["Metadata"]) == (b"new", {"a": "b"})
 
 
 def test_a_bucket_may_be_named_by_the_host(server: Server) -> None:
@@ -182,8 +219,6 @@ def test_tables_queues_topics_streams_keys_and_secrets_answer(server: Server) ->
 
 
 def test_regions_are_apart(server: Server) -> None:
-    import boto3
-
     elsewhere = boto3.client(
         "sqs",
         endpoint_url=server.endpoint,

@@ -62,7 +62,7 @@ class World:
         self.ends: list[tuple[str, str, int]] = []
         self.worker = EventWorker(
             self.queue,
-            self.functions.invoke,  # type: ignore[arg-type]
+            self.functions,  # type: ignore[arg-type]
             self.functions,  # type: ignore[arg-type]
             self.clock,
             60.0,

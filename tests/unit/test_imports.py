@@ -38,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
         "runtime.variables",
     },
     "measures": {"functions.types", "observe", "pool", "runtime.lines"},
-    "events": {"functions", "queue.base"},
+    "events": {"functions", "invoke", "queue.base"},
     "queue": {"store.group_commit"},
     "invoke": {"functions", "router.base", "pool"},
     "pool": {"runtime", "sandbox.base", "functions.types", "http"},

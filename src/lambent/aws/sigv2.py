@@ -9,7 +9,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Mapping
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_plus
 
 from lambent.aws.sigv4 import Claim, SignatureError, scope_of
 
@@ -44,7 +44,6 @@ _OF_RESOURCE = {
     "versioning",
     "versions",
     "website",
-    "x-amz-security-token",
 }
 
 
@@ -75,12 +74,16 @@ def verify(
     """Raise SignatureError unless a claim is right and not over; path begins with the bucket."""
     if claim.expires < now:
         raise SignatureError("AccessDenied", "Request has expired")
-    amz = sorted(name for name in headers if name.startswith("x-amz-"))
+    amz = {name: value.strip() for name, value in headers.items() if name.startswith("x-amz-")}
     kept = []
     for part in raw_query.split("&"):
         name, equals, value = part.partition("=")
-        if unquote(name) in _OF_RESOURCE:
-            kept.append(f"{unquote(name)}={unquote(value)}" if equals and value else unquote(name))
+        name = unquote(name)
+        if name.lower().startswith("x-amz-"):
+            # A header that the client put here after it had signed it.
+            amz[name.lower()] = unquote_plus(value).strip()
+        elif name in _OF_RESOURCE:
+            kept.append(f"{name}={unquote(value)}" if equals and value else name)
     resource = path + ("?" + "&".join(sorted(kept)) if kept else "")
     text = "\n".join(
         [
@@ -88,7 +91,7 @@ def verify(
             headers.get("content-md5", ""),
             headers.get("content-type", ""),
             str(claim.expires),
-            *(f"{name}:{headers[name].strip()}" for name in amz),
+            *(f"{name}:{amz[name]}" for name in sorted(amz)),
             resource,
         ]
     )

@@ -348,6 +348,26 @@ def verify(
         raise SignatureError("SignatureDoesNotMatch", _MISMATCH)
 
 
+# Headers of S3 that prove themselves, or the key they go with.
+_NEED_NO_SIGNATURE = {"x-amz-content-sha256", "x-amz-date", "x-amz-security-token"}
+
+
+def check_signed(claim: Claim, headers: Mapping[str, str]) -> None:
+    """Refuse headers that say what S3 shall do and were not signed: whoever was given a presigned
+    URL could add them."""
+    unsigned = [
+        name
+        for name in headers
+        if name.startswith("x-amz-")
+        and name not in claim.signed_headers
+        and name not in _NEED_NO_SIGNATURE
+    ]
+    if unsigned:
+        raise SignatureError(
+            "AccessDenied", "There were headers present in the request which were not signed"
+        )
+
+
 def sign_headers(
     method: str,
     path: str,

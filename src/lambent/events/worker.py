@@ -14,12 +14,12 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
 
 from lambent.clock import Clock, Timer
 from lambent.errors import ResourceNotFound, TooManyRequests
 from lambent.functions.catalog import Catalog
 from lambent.functions.types import LATEST, EventInvokeConfig, Outcome
+from lambent.invoke import Invoker
 from lambent.queue.base import Event, EventQueue
 
 _log = logging.getLogger(__name__)
@@ -31,30 +31,13 @@ _FIRST_BACKOFF, _LONGEST_BACKOFF = 1.0, 300.0
 _AT_ONCE, _TURN = 256, 32
 
 
-class Invoke(Protocol):
-    """The path (``lambent.invoke.Invoker.invoke``)."""
-
-    async def __call__(
-        self,
-        account: str,
-        region: str,
-        name: str,
-        qualifier: str | None,
-        payload: bytes,
-        *,
-        client_context: str | None = None,
-        trace_id: str | None = None,
-        request_id: str | None = None,
-    ) -> tuple[str, Outcome]: ...
-
-
 class EventWorker:
     """Takes events in and sees them through; retry_seconds: the first wait after an error."""
 
     def __init__(
         self,
         queue: EventQueue,
-        invoke: Invoke,
+        invoker: Invoker,
         catalog: Catalog,
         clock: Clock,
         retry_seconds: float,
@@ -63,7 +46,7 @@ class EventWorker:
         """finished: told of each event that is over, and how: Success, RetriesExhausted,
         EventAgeExceeded, ZeroReservedConcurrency or FunctionDeleted."""
         self._queue = queue
-        self._invoke = invoke
+        self._invoker = invoker
         self._catalog = catalog
         self._clock = clock
         self._retry_seconds = retry_seconds
@@ -183,7 +166,7 @@ class EventWorker:
             await self._finish(event, "ZeroReservedConcurrency")
             return
         try:
-            _, outcome = await self._invoke(
+            _, outcome = await self._invoker.invoke(
                 event.account,
                 event.region,
                 event.function,

@@ -181,6 +181,7 @@ class Authenticator:
                 self._note(principal)
                 return principal, sigv4.BodyCheck(claim, key, sigv4.UNSIGNED)
             check = sigv4.BodyCheck(claim, key, declared)
+            sigv4.check_signed(claim, headers)
             sigv4.verify(claim, key, method, path, raw_query, headers, declared)
             self._note(principal)
         except sigv4.SignatureError as error:

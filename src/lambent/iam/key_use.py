@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +45,15 @@ class KeyUse:
         self._uses.pop(access_key_id, None)
 
     def save(self) -> None:
-        """Write what is not on disk yet."""
-        if self._uses == self._saved:
+        """Write what is not on disk yet; what cannot be is tried again the next time."""
+        uses = dict(self._uses)  # as it is now: it goes on changing while this thread writes
+        if uses == self._saved:
             return
         new = self._path.with_suffix(".new")
-        new.write_text(json.dumps(self._uses))
-        new.replace(self._path)
-        self._saved = dict(self._uses)
+        try:
+            new.write_text(json.dumps(uses))
+            new.replace(self._path)
+        except OSError as error:
+            _log.warning("when keys were used cannot be written: %s", error)
+            return
+        self._saved = uses

@@ -120,13 +120,11 @@ class MiniStack:
         self._default = need(persistence, "_json_default")
         self._hook = need(persistence, "_json_object_hook")
         self._loaded: dict[str, Any] = {}
-        self._replacements: dict[str, Callable[[Any], None]] = {}
+        self._first_uses: dict[str, Callable[[], None]] = {}
 
-    def replace(self, module: str, change: Callable[[Any], None]) -> None:
-        """Call change with a module when it is loaded."""
-        self._replacements[module] = change
-        if module in self._loaded:
-            change(self._loaded[module])
+    def at_first_use(self, module: str, prepare: Callable[[], None]) -> None:
+        """Call prepare when a service is first asked, of one that no other imports."""
+        self._first_uses[module] = prepare
 
     def start(self, loop: Any) -> None:
         """Begin what goes on without requests; loop: of the requests to come."""
@@ -143,8 +141,8 @@ class MiniStack:
                 need(found, each)
             self._app._loaded_modules[name] = found
             self._loaded[name] = found
-            if name in self._replacements:
-                self._replacements[name](found)
+            if name in self._first_uses:
+                self._first_uses.pop(name)()
         return found
 
     @staticmethod

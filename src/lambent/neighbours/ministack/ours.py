@@ -34,7 +34,7 @@ class Lambent:
 
     def ask(self, path: str, **asked: Any) -> bytes:
         """The body of its answer; raises Refused."""
-        connection = _Connection(self._path)
+        connection = Connection(self._path)
         try:
             connection.request("POST", path, json.dumps(asked).encode())
             answer = connection.getresponse()
@@ -48,7 +48,9 @@ class Lambent:
         return body
 
 
-class _Connection(http.client.HTTPConnection):
+class Connection(http.client.HTTPConnection):
+    """HTTP to a socket in the working directory."""
+
     def __init__(self, path: str) -> None:
         super().__init__("lambent", timeout=_SECONDS)
         self._socket_path = path
@@ -60,12 +62,12 @@ class _Connection(http.client.HTTPConnection):
 
 
 def install(stack: MiniStack, lambent: Lambent) -> None:
-    """Put what is ours in its places, as modules are loaded."""
+    """Put what is ours in its places, before any service is asked: they call each other."""
     sender = _Sender(stack, lambent)
-    stack.replace("s3", sender.in_s3)
-    stack.replace("sns", sender.in_sns)
-    stack.replace("sqs", sender.in_sqs)
-    stack.replace("eventbridge", sender.in_eventbridge)
+    sender.in_s3(stack.module("s3"))
+    sender.in_sns(stack.module("sns"))
+    sender.in_sqs(stack.module("sqs"))
+    sender.in_eventbridge(stack.module("eventbridge"))
 
 
 # Who is delivering in this thread: the service, the resource that makes it, a role to use.

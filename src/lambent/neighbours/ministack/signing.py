@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import http.client
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +13,7 @@ import botocore.config
 import botocore.exceptions
 import botocore.session
 
-_SECONDS = 920
+from lambent.neighbours.ministack.ours import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +106,11 @@ class _Raw:
         return piece
 
 
-class _Connection(http.client.HTTPConnection):
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect("endpoint")
-
-
 class _OverSocket:
     """Botocore's HTTP session, to the server's endpoint on a socket in the working directory."""
 
     def send(self, request: Any) -> Any:
-        connection = _Connection("lambent", timeout=_SECONDS)
+        connection = Connection("endpoint")
         target = request.url.removeprefix("http://lambent") or "/"
         body = request.body
         if hasattr(body, "read"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import base64
 import hashlib
 import io
@@ -41,7 +42,7 @@ def tag_map(tags: Any) -> dict[str, str] | None:
     return {each["Key"]: str(each["Value"]) for each in own_tags(tags)} or None
 
 
-class Kind:
+class Kind(abc.ABC):
     """A resource type: made, changed and removed; ``change`` of most is to make it anew."""
 
     def __init__(self, clients: Clients, names: Names) -> None:
@@ -53,9 +54,9 @@ class Kind:
         """Lambda, as who the stack acts for."""
         return self._clients("lambda")
 
+    @abc.abstractmethod
     def create(self, logical_id: str, properties: Properties, stack: str) -> Made:
         """The physical id and the attributes of a new one."""
-        raise NotImplementedError
 
     def update(
         self, physical_id: str, old: Properties, new: Properties, stack: str, logical_id: str
@@ -66,9 +67,9 @@ class Kind:
             self.delete(physical_id, old)
         return made
 
+    @abc.abstractmethod
     def delete(self, physical_id: str, properties: Properties) -> None:
         """Remove one."""
-        raise NotImplementedError
 
 
 class Function(Kind):

@@ -94,7 +94,7 @@ def act_for(credentials: str, account: str, region: str) -> None:
 
 def install(stack: MiniStack, lambent: Lambent) -> None:
     """Replace and guard the resource types when CloudFormation is loaded."""
-    stack.replace("cloudformation", lambda module: _Types(lambent).put_in())
+    stack.at_first_use("cloudformation", _Types(lambent).put_in)
 
 
 class _Types:
