@@ -123,6 +123,40 @@ def servers(tmp_path: Path) -> Iterator[Callable[..., Server]]:
             each.process.stdout.close()
 
 
+def allow(action: str | list[str], resource: str = "*", **more: Any) -> str:
+    """A policy of one statement."""
+    statement = {"Effect": "Allow", "Action": action, "Resource": resource, **more}
+    return json.dumps({"Version": "2012-10-17", "Statement": statement})
+
+
+class User:
+    """A user with a key, and clients that carry it."""
+
+    def __init__(self, server: Server, name: str) -> None:
+        self.server = server
+        self.name = name
+        self.iam = server.client("iam")
+        self.iam.create_user(UserName=name)
+        self.key = self.iam.create_access_key(UserName=name)["AccessKey"]
+
+    def client(self, service: str, **changes: Any) -> Any:
+        """A boto3 client with this user's key, or with what changes say instead."""
+        return boto3.client(
+            service,
+            **{
+                "endpoint_url": self.server.endpoint,
+                "region_name": "us-east-1",
+                "aws_access_key_id": self.key["AccessKeyId"],
+                "aws_secret_access_key": self.key["SecretAccessKey"],
+                **changes,
+            },
+        )
+
+    def may(self, policy: str, name: str = "may") -> None:
+        """Give the user an inline policy, or another in place of it."""
+        self.iam.put_user_policy(UserName=self.name, PolicyName=name, PolicyDocument=policy)
+
+
 def fetch(request: str | urllib.request.Request) -> tuple[int, bytes, dict[str, str]]:
     """Ask by HTTP: the answer's status, body and headers (lower-case), whatever the status."""
 

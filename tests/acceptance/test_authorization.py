@@ -13,35 +13,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.conftest import ROLE, RUNTIME, Functions, Server, make_zip
+from tests.conftest import ROLE, RUNTIME, Functions, Server, User, allow, make_zip
 
 ACCOUNT = "000000000000"
-
-
-def allow(action: str | list[str], resource: str = "*", **more: Any) -> str:
-    statement = {"Effect": "Allow", "Action": action, "Resource": resource, **more}
-    return json.dumps({"Version": "2012-10-17", "Statement": statement})
-
-
-class User:
-    """A user with a key, and clients that carry it."""
-
-    def __init__(self, server: Server, name: str) -> None:
-        self.server = server
-        self.name = name
-        self.iam = server.client("iam")
-        self.iam.create_user(UserName=name)
-        self.key = self.iam.create_access_key(UserName=name)["AccessKey"]
-
-    def client(self, service: str, **changes: str) -> Any:
-        return boto3.client(service, **{
-            "endpoint_url": self.server.endpoint, "region_name": "us-east-1",
-            "aws_access_key_id": self.key["AccessKeyId"],
-            "aws_secret_access_key": self.key["SecretAccessKey"], **changes,
-        })  # fmt: skip
-
-    def may(self, policy: str, name: str = "may") -> None:
-        self.iam.put_user_policy(UserName=self.name, PolicyName=name, PolicyDocument=policy)
 
 
 def denied(call: Callable[[], Any]) -> str:

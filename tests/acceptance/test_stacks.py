@@ -7,11 +7,10 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 
-from tests.conftest import RUNTIME, Server, fetch, make_zip
+from tests.conftest import RUNTIME, Server, User, allow, fetch, make_zip
 from tests.integration.test_neighbours import eventually
 
 TEMPLATE: dict[str, Any] = {
@@ -152,23 +151,9 @@ def test_a_stack_makes_changes_and_removes_functions_and_roles(server: Server) -
 
 
 def test_a_stack_may_not_what_its_owner_may_not(server: Server) -> None:
-    iam = server.client("iam")
-    iam.create_user(UserName="builder")
-    allowed = ["cloudformation:*", "sqs:CreateQueue", "sqs:DeleteQueue"]
-    statement = {"Effect": "Allow", "Action": allowed, "Resource": "*"}
-    iam.put_user_policy(
-        UserName="builder",
-        PolicyName="p",
-        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
-    )
-    key = iam.create_access_key(UserName="builder")["AccessKey"]
-    stacks = boto3.client(
-        "cloudformation",
-        endpoint_url=server.endpoint,
-        region_name="us-east-1",
-        aws_access_key_id=key["AccessKeyId"],
-        aws_secret_access_key=key["SecretAccessKey"],
-    )
+    builder = User(server, "builder")
+    builder.may(allow(["cloudformation:*", "sqs:CreateQueue", "sqs:DeleteQueue"]))
+    stacks = builder.client("cloudformation")
 
     def build(name: str, kind: str, **properties: Any) -> str:
         """What became of it."""
@@ -306,25 +291,13 @@ def test_a_custom_resource_is_a_function_that_answers(server: Server) -> None:
 
 
 def test_a_template_in_a_bucket_is_read_by_who_may(server: Server) -> None:
-    s3, iam = server.client("s3"), server.client("iam")
+    s3 = server.client("s3")
     s3.create_bucket(Bucket="templates")
     template = {"Resources": {"Q": {"Type": "AWS::SQS::Queue"}}}
     s3.put_object(Bucket="templates", Key="t.json", Body=json.dumps(template).encode())
-    iam.create_user(UserName="reader-of-templates")
-    statement = {"Effect": "Allow", "Action": ["cloudformation:*", "sqs:*"], "Resource": "*"}
-    iam.put_user_policy(
-        UserName="reader-of-templates",
-        PolicyName="p",
-        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
-    )
-    key = iam.create_access_key(UserName="reader-of-templates")["AccessKey"]
-    stacks = boto3.client(
-        "cloudformation",
-        endpoint_url=server.endpoint,
-        region_name="us-east-1",
-        aws_access_key_id=key["AccessKeyId"],
-        aws_secret_access_key=key["SecretAccessKey"],
-    )
+    reader = User(server, "reader-of-templates")
+    reader.may(allow(["cloudformation:*", "sqs:*"]))
+    stacks = reader.client("cloudformation")
     url = f"{server.endpoint}/templates/t.json"
     with pytest.raises(ClientError, match="s3:GetObject"):
         stacks.create_stack(StackName="by-url", TemplateURL=url)

@@ -14,14 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
 from lambent.clock import ManualClock
 from lambent.iam.keyring import KeyRing
 from lambent.iam.sessions import Grant, Sessions
-from tests.conftest import RUNTIME, Server
+from tests.conftest import RUNTIME, Server, User, allow
 
 ACCOUNT, OTHER = "000000000000", "222222222222"
 READER = """
@@ -247,21 +246,9 @@ def test_the_story(servers: Callable[..., Server], tmp_path: Path) -> None:
 
 def _of_another_account(server: Server) -> dict[str, str]:
     """Credentials of a second account, as members of an organization begin."""
-    iam = server.client("iam")
-    iam.create_user(UserName="founder")
-    iam.put_user_policy(
-        UserName="founder",
-        PolicyName="p",
-        PolicyDocument=policy("Allow", "sts:AssumeRole", "*"),
-    )
-    key = iam.create_access_key(UserName="founder")["AccessKey"]
-    sts = boto3.client(
-        "sts",
-        endpoint_url=server.endpoint,
-        region_name="us-east-1",
-        aws_access_key_id=key["AccessKeyId"],
-        aws_secret_access_key=key["SecretAccessKey"],
-    )
+    founder = User(server, "founder")
+    founder.may(allow("sts:AssumeRole"))
+    sts = founder.client("sts")
     given = sts.assume_role(
         RoleArn=f"arn:aws:iam::{OTHER}:role/OrganizationAccountAccessRole", RoleSessionName="first"
     )["Credentials"]
@@ -285,27 +272,14 @@ def _that_is_over(data: Path, role: str) -> dict[str, str]:
 
 
 def test_who_may_not_list_a_bucket_is_not_told_what_it_lacks(server: Server) -> None:
-    iam, s3 = server.client("iam"), server.client("s3")
-    s3.create_bucket(Bucket="reticent")
-    iam.create_user(UserName="curious")
-    key = iam.create_access_key(UserName="curious")["AccessKey"]
-    iam.put_user_policy(
-        UserName="curious",
-        PolicyName="p",
-        PolicyDocument=policy("Allow", "s3:GetObject", "arn:aws:s3:::reticent/*"),
-    )
-    theirs = boto3.client(
-        "s3",
-        endpoint_url=server.endpoint,
-        region_name="us-east-1",
-        aws_access_key_id=key["AccessKeyId"],
-        aws_secret_access_key=key["SecretAccessKey"],
-    )
+    server.client("s3").create_bucket(Bucket="reticent")
+    curious = User(server, "curious")
+    curious.may(allow("s3:GetObject", "arn:aws:s3:::reticent/*"))
+    theirs = curious.client("s3")
     with pytest.raises(ClientError) as refused:
         theirs.get_object(Bucket="reticent", Key="nothing")
     assert refused.value.response["Error"]["Code"] == "AccessDenied"
-    listing = policy("Allow", "s3:ListBucket", "arn:aws:s3:::reticent")
-    iam.put_user_policy(UserName="curious", PolicyName="q", PolicyDocument=listing)
+    curious.may(allow("s3:ListBucket", "arn:aws:s3:::reticent"), "list")
     with pytest.raises(ClientError) as missing:
         theirs.get_object(Bucket="reticent", Key="nothing")
     assert missing.value.response["Error"]["Code"] == "NoSuchKey"

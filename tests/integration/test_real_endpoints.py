@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 
 from lambent.aws import sigv4
 from lambent.clock import utc
-from tests.conftest import ROLE, RUNTIME, Server, fetch, make_zip, start_server
+from tests.conftest import Functions, Server, User, fetch, make_zip, start_server
 
 
 @pytest.fixture(scope="module")
@@ -174,16 +174,7 @@ def _put_chunks(
 def test_who_may_what_is_decided_here(pair: tuple[Server, Server]) -> None:
     server, _ = pair
     server.client("s3").create_bucket(Bucket="guarded")
-    iam = server.client("iam")
-    iam.create_user(UserName="nobody")
-    key = iam.create_access_key(UserName="nobody")["AccessKey"]
-    theirs = boto3.client(
-        "s3",
-        endpoint_url=server.endpoint,
-        region_name="us-east-1",
-        aws_access_key_id=key["AccessKeyId"],
-        aws_secret_access_key=key["SecretAccessKey"],
-    )
+    theirs = User(server, "nobody").client("s3")
     with pytest.raises(ClientError) as refused:
         theirs.list_objects_v2(Bucket="guarded")
     assert refused.value.response["Error"]["Code"] == "AccessDenied"
@@ -194,16 +185,10 @@ def test_code_comes_from_there(pair: tuple[Server, Server]) -> None:
     remote.client("s3").create_bucket(Bucket="code-there")
     archive = make_zip({"app.py": "def handler(event, context):\n    return event\n"})
     remote.client("s3").put_object(Bucket="code-there", Key="app.zip", Body=archive)
-    functions = server.client()
-    functions.create_function(
-        FunctionName="far-code",
-        Runtime=RUNTIME,
-        Role=ROLE,
-        Handler="app.handler",
-        Code={"S3Bucket": "code-there", "S3Key": "app.zip"},
-    )
-    functions.get_waiter("function_active_v2").wait(FunctionName="far-code")
-    assert functions.invoke(FunctionName="far-code", Payload=b"7")["Payload"].read() == b"7"
+    functions = Functions(server, "far-code")
+    name = functions.create("", Code={"S3Bucket": "code-there", "S3Key": "app.zip"})
+    assert functions.invoke(name, 7).payload == 7
+    functions.remove()
 
 
 def test_an_endpoint_that_is_not_there_is_said_to_be_unavailable(tmp_path: Path) -> None:

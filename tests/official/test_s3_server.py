@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.conftest import ROLE, RUNTIME, Server, fetch, make_zip, start_server
+from tests.conftest import Functions, Server, fetch, make_zip, start_server
 from tests.official.functions import ROOT
 
 KEYS = ("remotekey", "a secret of the remote one")
@@ -98,16 +98,10 @@ def test_objects_go_there_and_come_back(server: Server) -> None:
 
 
 def test_code_comes_from_there(server: Server) -> None:
-    s3, functions = server.client("s3"), server.client()
+    s3, functions = server.client("s3"), Functions(server, "strange-code")
     s3.create_bucket(Bucket="strange-code")
     archive = make_zip({"app.py": "def handler(event, context):\n    return event\n"})
     s3.put_object(Bucket="strange-code", Key="app.zip", Body=archive)
-    functions.create_function(
-        FunctionName="strange-code",
-        Runtime=RUNTIME,
-        Role=ROLE,
-        Handler="app.handler",
-        Code={"S3Bucket": "strange-code", "S3Key": "app.zip"},
-    )
-    functions.get_waiter("function_active_v2").wait(FunctionName="strange-code")
-    assert functions.invoke(FunctionName="strange-code", Payload=b"7")["Payload"].read() == b"7"
+    name = functions.create("", Code={"S3Bucket": "strange-code", "S3Key": "app.zip"})
+    assert functions.invoke(name, 7).payload == 7
+    functions.remove()
