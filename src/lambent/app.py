@@ -46,7 +46,8 @@ from lambent.aws import model, sigv4
 from lambent.blobs.files import FileBlobs
 from lambent.clock import Clock, SystemClock, utc
 from lambent.config import NEIGHBOURS, Settings
-from lambent.errors import StartError
+from lambent.errors import ServiceError, StartError
+from lambent.events.destinations import Destinations
 from lambent.events.worker import EventWorker
 from lambent.functions.catalog import Catalog
 from lambent.functions.code_signing import CodeSigningCatalog
@@ -56,19 +57,20 @@ from lambent.functions.lifecycle import Lifecycle
 from lambent.functions.package import CodeCache
 from lambent.functions.types import FunctionVersion
 from lambent.gateway.edge import Edge
+from lambent.gateway.events import EventReports
 from lambent.gateway.forwarding import Forwarding
-from lambent.gateway.inward import Inward
+from lambent.gateway.inward import Inward, queue_event
 from lambent.gateway.reports import Reports
 from lambent.gateway.stacks import Stacks
 from lambent.http import Application, HttpServer
-from lambent.iam.authenticate import Authenticator
+from lambent.iam.authenticate import Authenticator, Principal
 from lambent.iam.authorizer import Authorizer
 from lambent.iam.credentials import DEFAULT_ACCOUNT, AccessKey, CredentialStore
 from lambent.iam.directory import Directory
 from lambent.iam.first_role import first_role
 from lambent.iam.key_use import KeyUse
 from lambent.iam.keyring import KeyRing
-from lambent.iam.sessions import Grant, Sessions
+from lambent.iam.sessions import Grant, Session, Sessions
 from lambent.invoke import Invoker, LocalExecutor
 from lambent.measures import Measures
 from lambent.neighbours.base import Neighbour
@@ -76,12 +78,14 @@ from lambent.neighbours.embedded import Embedded
 from lambent.neighbours.guard import Guard
 from lambent.neighbours.objects import Objects
 from lambent.neighbours.remote import Remote
+from lambent.neighbours.requests import Requests
 from lambent.observe.logs import LogStore
 from lambent.observe.metrics import Metrics
 from lambent.observe.traces import Traces
 from lambent.observe.usage import Prices, Usage
 from lambent.pool.concurrency import Concurrency
 from lambent.pool.factory import EnvironmentFactory
+from lambent.pool.idleness import Idleness
 from lambent.pool.pool import Pool, PoolLimits
 from lambent.queue.sqlite import SqliteQueue
 from lambent.router.direct import DirectRouter
@@ -199,18 +203,23 @@ class App:
         ways_in: dict[str, Application] = {}
         self.queue = SqliteQueue(data / "queue.db")
         await self.queue.open()
-        self.events = EventWorker(
-            self.queue,
-            self.invoker,
-            self.catalog,
-            self.clock,
-            settings.event_retry_seconds,
-        )
         self.embedded = Embedded(
             data / "neighbours", settings.region, ways_in, lambda: self._door()[0]
         )
         self.neighbours = self._neighbours()
         self.guard = Guard(self.authorizer, self.neighbours)
+        self.events = EventWorker(
+            self.queue,
+            self.invoker,
+            self.catalog,
+            Destinations(
+                Requests(self.guard, self.neighbours), self._queue_as, self._identity, self.clock
+            ),
+            self.clock,
+            settings.event_retry_seconds,
+            self.measures.of_event,
+            Idleness().spare,
+        )
         authenticator = Authenticator(
             self.keys,
             self.sessions,
@@ -219,13 +228,14 @@ class App:
             settings.region,
             self.key_use,
         )
-        services = self._services()
+        services = self._api = self._services()
         self.edge = Edge(
             authenticator,
             services,
             self.blobs,
             self.languages.names,
-            Reports(self.owner, self.usage, concurrency.running),
+            Reports(self.owner, self.usage, concurrency.running, self.queue, self.clock),
+            EventReports(self.queue, self.events.expect, self.clock),
             Forwarding(
                 authenticator,
                 self.guard,
@@ -482,11 +492,28 @@ class App:
     ) -> Callable[[int, list[str]], None]:
         return self.logs.writer(version.account, version.region, version.log_group, stream)
 
-    def _credentials(self, version: FunctionVersion) -> dict[str, str]:
+    def _session(self, version: FunctionVersion) -> Session:
+        """One of a version's execution role."""
         role = version.configuration.role
         found = self.directory.find(version.account, "role", role.rpartition("/")[2])
         role_id = found.identifier if found is not None and found.arn == role else ""
-        session = self.sessions.issue(Grant(version.account, role, version.name, role_id))
+        return self.sessions.issue(Grant(version.account, role, version.name, role_id))
+
+    def _identity(self, version: FunctionVersion) -> Principal:
+        """A version's execution role, as who asks."""
+        session = self._session(version)
+        return Principal(version.account, session.access_key_id, version.region, "lambda", session)
+
+    async def _queue_as(
+        self, principal: Principal, function: str, payload: bytes, trace_id: str
+    ) -> None:
+        """Have a function run asynchronously for a role that may; raises ServiceError."""
+        response = await queue_event(self._api["lambda"], principal, function, payload, trace_id)
+        if response.status != 202:
+            raise ServiceError(response.body.decode("utf-8", "replace"))
+
+    def _credentials(self, version: FunctionVersion) -> dict[str, str]:
+        session = self._session(version)
         return {
             "AWS_ACCESS_KEY_ID": session.access_key_id,
             "AWS_SECRET_ACCESS_KEY": session.secret,
@@ -521,6 +548,7 @@ class App:
             self.pool.reap()
             turns += 1
             self.measures.sample(self.concurrency, self.pool, self.catalog.reserved)
+            self.measures.sample_events(await self.queue.depths(), self.clock.time())
             await self.metrics.flush()
             if self.traces is not None:
                 await self.traces.flush()

@@ -15,6 +15,7 @@ from lambent.observe.usage import Usage
 from lambent.pool.concurrency import Concurrency
 from lambent.pool.environment import Measure
 from lambent.pool.pool import Pool
+from lambent.queue.base import Depth, Event
 from lambent.runtime import lines
 
 _Dimensions = tuple[tuple[str, str], ...]
@@ -69,6 +70,22 @@ class Measures:
         self._usage.throttled(name, version)
         for dimensions in ((), (("FunctionName", function),)):
             self._metrics.add((account, region, "Throttles", dimensions), 1.0)
+
+    def of_event(self, event: Event, metric: str, value: float) -> None:
+        """A value of an asynchronous invocation's metric."""
+        function = ("FunctionName", event.function)
+        resource = f"{event.function}:{event.qualifier}" if event.qualifier else event.function
+        for dimensions in ((function,), (function, ("Resource", resource))):
+            self._metrics.add((event.account, event.region, metric, dimensions), value)
+
+    def sample_events(self, depths: dict[str, Depth], now: float) -> None:
+        """What waits now, by shard.  The two metrics are our own: AWS has none of them."""
+        for shard, depth in depths.items():
+            account, region, function = shard.split("/")
+            age = max(0.0, now - depth.oldest) if depth.oldest is not None else 0.0
+            for metric, value in (("AsyncEventsQueued", depth.waiting), ("AsyncOldestEvent", age)):
+                series = (account, region, metric, (("FunctionName", function),))
+                self._metrics.add(series, float(value))
 
     def sample(
         self, concurrency: Concurrency, pool: Pool, reserved: Callable[[str, str], int]

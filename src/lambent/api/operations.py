@@ -15,14 +15,13 @@ from lambent.aws import model
 PARTLY = {
     "CreateEventSourceMapping": "configuration only: nothing is polled yet",
     "CreateFunction": "no container images, capacity providers, durable or GPU configuration; "
-    "VpcConfig, FileSystemConfigs, KMSKeyArn, SnapStart, TenancyConfig and DeadLetterConfig are "
-    "kept and shown only",
+    "VpcConfig, FileSystemConfigs, KMSKeyArn, SnapStart and TenancyConfig are kept and "
+    "shown only",
     "CreateFunctionUrlConfig": "configuration only: the URL is not served yet",
     "Invoke": "no tenants",
     "PublishLayerVersion": "signatures of code are not checked",
     "PublishVersion": "not to $LATEST.PUBLISHED",
     "PutFunctionCodeSigningConfig": "configuration only: signatures of code are not checked",
-    "PutFunctionEventInvokeConfig": "retries and age; nothing is sent to destinations yet",
     "PutFunctionRecursionConfig": "configuration only",
     "PutRuntimeManagementConfig": "configuration only: runtimes change with the host's",
     "UpdateEventSourceMapping": "as CreateEventSourceMapping",

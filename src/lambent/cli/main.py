@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from lambent import __version__, config
-from lambent.cli import cost, deploy, doctor, functions, keys, runtimes, table
+from lambent.cli import cost, deploy, doctor, events, functions, keys, runtimes, table
 from lambent.cli.client import Client, Refused, Unreachable, profile
 
 ERROR, USAGE, UNREACHABLE = 1, 2, 3
@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     price = add("cost", "Show what functions have used, and what that would cost on AWS.")
     price.add_argument("--days", type=int, default=31, help="How many days back (31).")
     _add_keys(add("keys", "Make, list and revoke access keys of users."), common)
+    _add_events(add("events", "See and handle asynchronous events."), common)
     add("runtimes", "Show which languages this host has, and how to get the others.")
     add("doctor", "Show what this host can do.")
     aws = commands.add_parser("aws", help="Run the AWS CLI against this server.", add_help=False)
@@ -93,6 +94,20 @@ def _add_keys(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) 
     text = "Delete keys."
     revoke = actions.add_parser("revoke", help=text, description=text, parents=[common])
     revoke.add_argument("keys", nargs="+", metavar="KEY")
+
+
+def _add_events(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=text, description=text, parents=[common])
+
+    add("ls", "List functions that have events: how many wait, how many failed.")
+    peek = add("peek", "Show some of a function's events.")
+    peek.add_argument("name")
+    peek.add_argument("--limit", type=int, default=20, help="How many (20).")
+    add("purge", "Remove a function's events.").add_argument("name")
+    add("replay", "Run those that failed again.").add_argument("name")
 
 
 def _data_dir(arguments: argparse.Namespace) -> Path:
@@ -160,6 +175,8 @@ def _run(arguments: argparse.Namespace) -> int:
         return deploy.run(arguments, client)
     if command == "keys":
         return keys.ACTIONS[arguments.action](arguments, client)
+    if command == "events":
+        return events.ACTIONS[arguments.action](arguments, client)
     handler = {
         "invoke": functions.invoke,
         "ls": functions.ls,

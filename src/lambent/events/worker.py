@@ -2,33 +2,36 @@
 
 A function's error is tried again after one minute and after two; a throttle, or an error of the
 platform's own, after a second, two, four … five minutes, as long as the event is young enough.
-Functions take turns: none gets more than a few events before the others had theirs.
+How an event ended is written down before anybody is told, so that it ends in one way only.
 Source: AWS Lambda Developer Guide, "How Lambda handles errors and retries with asynchronous
 invocation".
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
-from lambent.clock import Clock, Timer
+from lambent.clock import Clock
 from lambent.errors import ResourceNotFound, TooManyRequests
+from lambent.events.destinations import DeliveryFailed, Destinations
+from lambent.events.turns import Turns
 from lambent.functions.catalog import Catalog
-from lambent.functions.types import LATEST, EventInvokeConfig, Outcome
+from lambent.functions.types import LATEST, EventInvokeConfig, FunctionVersion, Outcome
 from lambent.invoke import Invoker
-from lambent.queue.base import Event, EventQueue
+from lambent.queue.base import Answer, Ending, Event, EventQueue
 
 _log = logging.getLogger(__name__)
 
 _RETRIES = 2
 _OLDEST = 21_600.0
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 1.0, 300.0
-# Events of one function that may run at the same time, and that it gets in one turn.
-_AT_ONCE, _TURN = 256, 32
+# How long a destination that does not listen is told again; AWS does not say how long it does.
+_TELL_SECONDS = 3_600.0
+
+Count = Callable[[Event, str, float], None]
+"""Takes a value of a CloudWatch metric: whose event, the metric's name, the value."""
 
 
 class EventWorker:
@@ -39,132 +42,74 @@ class EventWorker:
         queue: EventQueue,
         invoker: Invoker,
         catalog: Catalog,
+        destinations: Destinations,
         clock: Clock,
         retry_seconds: float,
-        finished: Callable[[Event, str], None] = lambda event, condition: None,
+        count: Count,
+        spare: Callable[[], bool],
     ) -> None:
-        """finished: told of each event that is over, and how: Success, RetriesExhausted,
-        EventAgeExceeded, ZeroReservedConcurrency or FunctionDeleted."""
+        """spare: see ``Turns``."""
         self._queue = queue
         self._invoker = invoker
         self._catalog = catalog
+        self._destinations = destinations
         self._clock = clock
         self._retry_seconds = retry_seconds
-        self._finished = finished
-        # Shards with events that wait, and when the first of them is due.
-        self._due: dict[str, float] = {}
-        self._running: Counter[str] = Counter()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._wake = asyncio.Event()
-        self._timer: Timer | None = None
-        self._loop: asyncio.Task[None] | None = None
+        self._count = count
+        self._turns = Turns(queue, clock, self._attempt, spare)
 
     async def open(self) -> None:
         """Take up what is in the queue."""
-        self._due = await self._queue.shards()
-        self._loop = asyncio.ensure_future(self._run())
+        await self._turns.open()
 
     async def accept(self, event: Event) -> None:
         """Take an event in; durable when it returns."""
         await self._queue.put(event, event.accepted)
-        self._expect(event.shard, event.accepted)
+        self._count(event, "AsyncEventsReceived", 1.0)
+        self._turns.expect(event.shard, event.accepted)
+
+    def expect(self, shard: str) -> None:
+        """Events of a shard have become due by other ways."""
+        self._turns.expect(shard, self._clock.time())
 
     async def close(self, grace: float) -> None:
         """Begin nothing more; let what runs finish for grace seconds, the rest runs again later."""
-        if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.gather(self._loop, return_exceptions=True)
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    # -- turns ----------------------------------------------------------------------------
-
-    def _expect(self, shard: str, due: float) -> None:
-        if due < self._due.get(shard, float("inf")):
-            self._due[shard] = due
-        self._wake.set()
-
-    async def _run(self) -> None:
-        while True:
-            self._wake.clear()
-            try:
-                turns = await self._give_turns()
-            except Exception:
-                _log.exception("the queue cannot be read; it is tried again")
-                turns = 0
-                self._arm(_FIRST_BACKOFF)
-            if not turns:
-                await self._wake.wait()
-
-    async def _give_turns(self) -> int:
-        """One turn for each function whose events are due; how many had one."""
-        now = self._clock.time()
-        ready = [shard for shard, due in self._due.items() if due <= now]
-        turns = 0
-        for shard in ready:
-            room = min(_TURN, _AT_ONCE - self._running[shard])
-            if room <= 0:
-                continue
-            # What is put while the queue is asked makes itself known again.
-            self._due.pop(shard, None)
-            try:
-                events, following = await self._queue.lease(shard, now, room)
-            except BaseException:
-                self._expect(shard, now)
-                raise
-            if following is not None:
-                self._expect(shard, following)
-            for event in events:
-                self._begin(event)
-            turns += 1
-        later = [due for due in self._due.values() if due > now]
-        if later:
-            self._arm(min(later) - now)
-        return turns
-
-    def _arm(self, seconds: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._clock.call_later(seconds, self._wake.set)
+        await self._turns.close(grace)
 
     # -- one event ------------------------------------------------------------------------
 
-    def _begin(self, event: Event) -> None:
-        self._running[event.shard] += 1
-        task = asyncio.ensure_future(self._attempt(event))
-        self._tasks.add(task)
-
-        def ended(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            self._running[event.shard] -= 1
-            if not self._running[event.shard]:
-                del self._running[event.shard]
-            self._wake.set()
-            if not task.cancelled() and task.exception() is not None:
-                # The queue could not be written: the event stays leased until the next start.
-                _log.error("event %s is left as it is: %s", event.id, task.exception())
-
-        task.add_done_callback(ended)
-
     async def _attempt(self, event: Event) -> None:
+        """Run an event, or tell of it if it has ended; what becomes of it is in the queue then."""
         try:
             function = await self._catalog.get(event.account, event.region, event.function)
         except ResourceNotFound:
-            await self._finish(event, "FunctionDeleted")
+            await self._lay_aside(event)
+            return
+        version = function.find(event.qualifier)
+        if version is None:
+            await self._lay_aside(event)
+            return
+        if event.ending is not None:
+            await self._tell(version, event, event.ending)
             return
         config = function.event_invoke.get(event.qualifier or LATEST, EventInvokeConfig(0.0))
         oldest = event.accepted + (config.maximum_event_age or _OLDEST)
-        if self._clock.time() >= oldest:
-            await self._finish(event, "EventAgeExceeded")
-            return
-        if function.reserved_concurrency == 0:
-            await self._finish(event, "ZeroReservedConcurrency")
-            return
+        now = self._clock.time()
+        if now >= oldest:
+            await self._finish(version, config, event, "EventAgeExceeded")
+        elif function.reserved_concurrency == 0:
+            await self._finish(version, config, event, "ZeroReservedConcurrency")
+        else:
+            self._count(event, "AsyncEventAge", (now - event.accepted) * 1000)
+            await self._run(version, config, event, oldest)
+
+    async def _run(
+        self,
+        version: FunctionVersion,
+        config: EventInvokeConfig,
+        event: Event,
+        oldest: float,
+    ) -> None:
         try:
             _, outcome = await self._invoker.invoke(
                 event.account,
@@ -177,38 +122,101 @@ class EventWorker:
                 request_id=event.id,
             )
         except ResourceNotFound:
-            await self._finish(event, "FunctionDeleted")
+            await self._lay_aside(event)
         except TooManyRequests:
+            self._turns.throttled(event.shard)
             await self._refused(event, oldest)
         except Exception:
             _log.exception("event %s could not be run; it is tried again", event.id)
             await self._refused(event, oldest)
         else:
-            await self._settle(event, outcome, config, oldest)
+            await self._settle(version, config, event, outcome, oldest)
 
     async def _settle(
-        self, event: Event, outcome: Outcome, config: EventInvokeConfig, oldest: float
+        self,
+        version: FunctionVersion,
+        config: EventInvokeConfig,
+        event: Event,
+        outcome: Outcome,
+        oldest: float,
     ) -> None:
         if outcome.function_error is None:
-            await self._finish(event, "Success")
+            if config.on_success:
+                event = replace(event, answer=_answer(outcome))
+            await self._finish(version, config, event, "Success")
             return
         retries = config.maximum_retry_attempts
-        failed = replace(event, failures=event.failures + 1, refusals=0)
+        failed = replace(event, failures=event.failures + 1, refusals=0, answer=_answer(outcome))
         if failed.failures > (_RETRIES if retries is None else retries):
-            await self._finish(failed, "RetriesExhausted")
+            await self._finish(version, config, failed, "RetriesExhausted")
             return
         wait = self._retry_seconds * 2 ** (failed.failures - 1)
         await self._again(failed, min(self._clock.time() + wait, oldest))
 
     async def _refused(self, event: Event, oldest: float) -> None:
-        wait = min(_FIRST_BACKOFF * 2**event.refusals, _LONGEST_BACKOFF)
         refused = replace(event, refusals=event.refusals + 1)
-        await self._again(refused, min(self._clock.time() + wait, oldest))
+        await self._again(refused, min(self._clock.time() + _backoff(event), oldest))
 
     async def _again(self, event: Event, due: float) -> None:
         await self._queue.retry(event, due)
-        self._expect(event.shard, due)
+        self._turns.expect(event.shard, due)
 
-    async def _finish(self, event: Event, condition: str) -> None:
-        self._finished(event, condition)
-        await self._queue.ack(event)
+    # -- its end --------------------------------------------------------------------------
+
+    async def _finish(
+        self, version: FunctionVersion, config: EventInvokeConfig, event: Event, condition: str
+    ) -> None:
+        success = condition == "Success"
+        destination = (config.on_success if success else config.on_failure) or ""
+        dead_letters = "" if success else version.configuration.dead_letter_target or ""
+        if not success:
+            self._count(event, "AsyncEventsDropped", 1.0)
+        if destination or dead_letters:
+            now = self._clock.time()
+            ending = Ending(condition, now, destination, dead_letters)
+            await self._again(replace(event, ending=ending, refusals=0), now)
+        elif success:
+            await self._queue.ack(event)
+        else:
+            await self._queue.give_up(event, self._clock.time())
+
+    async def _lay_aside(self, event: Event) -> None:
+        """There is no function to run it, nor one whose destinations could be told."""
+        if event.ending is None:
+            self._count(event, "AsyncEventsDropped", 1.0)
+        await self._queue.give_up(event, self._clock.time())
+
+    async def _tell(self, version: FunctionVersion, event: Event, ending: Ending) -> None:
+        if ending.dead_letters:
+            try:
+                await self._destinations.bury(version, event, ending.dead_letters)
+                ending = replace(ending, dead_letters="")
+            except DeliveryFailed as error:
+                self._failed(event, "DeadLetterErrors", ending.dead_letters, error)
+        if ending.destination:
+            try:
+                await self._destinations.tell(version, event, ending, ending.destination)
+                ending = replace(ending, destination="")
+            except DeliveryFailed as error:
+                self._failed(event, "DestinationDeliveryFailures", ending.destination, error)
+        if not (ending.destination or ending.dead_letters):
+            await self._queue.ack(event)
+        elif self._clock.time() < ending.at + _TELL_SECONDS:
+            refused = replace(event, ending=ending, refusals=event.refusals + 1)
+            await self._again(refused, self._clock.time() + _backoff(event))
+        elif ending.condition == "Success":
+            await self._queue.ack(event)
+        else:
+            await self._queue.give_up(event, self._clock.time())
+
+    def _failed(self, event: Event, metric: str, arn: str, error: DeliveryFailed) -> None:
+        self._count(event, metric, 1.0)
+        _log.warning("%s was not told of event %s of %s: %s", arn, event.id, event.function, error)
+
+
+def _backoff(event: Event) -> float:
+    return min(_FIRST_BACKOFF * 2.0 ** min(event.refusals, 16), _LONGEST_BACKOFF)
+
+
+def _answer(outcome: Outcome) -> Answer:
+    return Answer(outcome.payload, outcome.executed_version, outcome.function_error)

@@ -1,8 +1,9 @@
 """The edge port: reads a request, finds out who asks which service, and answers.
 
 A request's signing scope names its service.  Paths below ``/_lambent/`` are Lambent's own:
-``health`` (open), ``runtimes`` and ``usage`` (signed), ``code/DIGEST`` (presigned) and
-``stacks/TOKEN``, where whoever was given the token answers for a custom resource.
+``health`` (open), ``runtimes``, ``usage`` and ``events`` (signed by an account's owner),
+``code/DIGEST`` (presigned) and ``stacks/TOKEN``, where whoever was given the token answers for a
+custom resource.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from lambent.aws.parse import parse_query
 from lambent.aws.serialize import WireResponse
 from lambent.blobs.base import Blobs
 from lambent.errors import AccessDenied, RequestEntityTooLarge, ServiceError
+from lambent.gateway.events import PREFIX as EVENTS
+from lambent.gateway.events import EventReports
 from lambent.gateway.forwarding import Forwarding
 from lambent.gateway.reports import Reports
 from lambent.http import BodyTooLarge, ClientGone, Exchange
@@ -46,6 +49,7 @@ class Edge:
         blobs: Blobs,
         runtimes: Callable[[], list[str]],
         reports: Reports,
+        events: EventReports,
         neighbours: Forwarding,
         answered: Callable[[str, bytes], Awaitable[bool]],
     ) -> None:
@@ -54,6 +58,7 @@ class Edge:
         self._blobs = blobs
         self._runtimes = runtimes
         self._reports = reports
+        self._events = events
         self._neighbours = neighbours
         self._answered = answered
         self._tasks: dict[Exchange, asyncio.Task[None]] = {}
@@ -75,7 +80,7 @@ class Edge:
                 await self._answer(exchange, found[1])
                 return
             if path == "/metrics":
-                self._reports.metrics(exchange)
+                await self._reports.metrics(exchange)
                 return
             query = parse_query(exchange.query) if exchange.query else {}
             try:
@@ -172,6 +177,10 @@ class Edge:
             return
         if exchange.path == "/_lambent/usage":
             self._send_json(exchange, self._reports.usage(principal.account, exchange.query))
+            return
+        if exchange.path.startswith(EVENTS):
+            asked = (exchange.method, exchange.path, exchange.query)
+            self._send_json(exchange, await self._events.answer(principal, *asked))
             return
         found = _CODE.fullmatch(exchange.path)
         if found is not None and principal.service == "lambda-code":

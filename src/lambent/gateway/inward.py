@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from lambent.api.context import Context
 from lambent.api.service import Service
+from lambent.aws.serialize import WireResponse
 from lambent.errors import AccessDenied, ServiceError
 from lambent.http import BodyTooLarge, ClientGone, Exchange
 from lambent.iam.authenticate import Asking, Authenticator, Principal
@@ -28,6 +29,21 @@ _BODY_BYTES = 16 * 1024 * 1024
 _SESSION_SECONDS = 900
 # Who asks in its own name there.
 _SERVICES = {f"{name}.amazonaws.com" for name in ("s3", "sns", "events", "scheduler")}
+
+
+async def queue_event(
+    functions: Service, principal: Principal, function: str, payload: bytes, trace_id: str = ""
+) -> WireResponse:
+    """Have a function run asynchronously, as somebody who must be allowed to."""
+    # Durable once it is answered, and tried again, as AWS's services ask for.
+    headers = {
+        "user-agent": principal.requester.service or "lambda.amazonaws.com",
+        "x-amz-invocation-type": "Event",
+    }
+    if trace_id:
+        headers["x-amzn-trace-id"] = trace_id
+    path = f"/2015-03-31/functions/{quote(function, safe='')}/invocations"
+    return await functions.call(Context(principal, "", headers), "POST", path, {}, payload)
 
 
 class Inward:
@@ -100,14 +116,8 @@ class Inward:
     async def _invoke(
         self, exchange: Exchange, principal: Principal, asked: dict[str, Any]
     ) -> None:
-        # Durable once it is answered, and tried again, as AWS's services ask for.
-        headers = {
-            "user-agent": principal.requester.service,
-            "x-amz-invocation-type": "Event",
-        }
-        context = Context(principal, "", headers)
-        path = f"/2015-03-31/functions/{quote(asked['function'], safe='')}/invocations"
-        response = await self._functions.call(context, "POST", path, {}, asked["payload"].encode())
+        payload = asked["payload"].encode()
+        response = await queue_event(self._functions, principal, asked["function"], payload)
         exchange.respond(response.status, response.headers, response.body)
 
     async def close(self) -> None:

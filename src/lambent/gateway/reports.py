@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qs
 
+from lambent.clock import Clock
 from lambent.http import Exchange
 from lambent.iam.credentials import AccessKey
 from lambent.observe.usage import Usage
+from lambent.queue.base import Backlog
 
 _DAYS = 366
 
@@ -23,12 +25,16 @@ class Reports:
         owner: AccessKey,
         usage: Usage,
         running: Callable[[], Iterable[tuple[str, str, str, int]]],
+        backlog: Backlog,
+        clock: Clock,
     ) -> None:
         self._owner = owner
         self._usage = usage
         self._running = running
+        self._backlog = backlog
+        self._clock = clock
 
-    def metrics(self, exchange: Exchange) -> None:
+    async def metrics(self, exchange: Exchange) -> None:
         """Prometheus's text, for who knows the owner's key (HTTP Basic: Prometheus cannot sign)."""
         pair = f"{self._owner.access_key_id}:{self._owner.secret}".encode()
         wanted = b"Basic " + base64.b64encode(pair)
@@ -40,9 +46,31 @@ class Reports:
             ]
             exchange.respond(401, headers, b"The owner's access key and secret are asked for.\n")
             return
-        text = self._usage.prometheus(self._running)
+        text = self._usage.prometheus(self._running) + await self._queued()
         headers = [("Content-Type", "text/plain; version=0.0.4; charset=utf-8")]
         exchange.respond(200, headers, text.encode())
+
+    async def _queued(self) -> str:
+        """Gauges of what waits to be run asynchronously."""
+        depths = await self._backlog.depths()
+        now = self._clock.time()
+        lines: list[str] = []
+        for name, help_text, value in (
+            ("queued", "Asynchronous events that wait or run.", lambda each: each.waiting),
+            ("failed", "Asynchronous events laid aside.", lambda each: each.failed),
+            (
+                "oldest_seconds",
+                "Age of the oldest asynchronous event.",
+                lambda each: max(0.0, now - (each.oldest or now)),
+            ),
+        ):
+            metric = f"lambent_events_{name}"
+            lines += [f"# HELP {metric} {help_text}", f"# TYPE {metric} gauge"]
+            for shard, depth in sorted(depths.items()):
+                account, region, function = shard.split("/")
+                labels = f'account="{account}",region="{region}",function="{function}"'
+                lines.append(f"{metric}{{{labels}}} {value(depth)}")
+        return "\n".join(lines) + "\n"
 
     def usage(self, account: str, query: str) -> dict[str, Any]:
         """An account's use by day."""

@@ -11,12 +11,36 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """What the last attempt came to; function_error as in ``Outcome``."""
+
+    payload: bytes
+    executed_version: str
+    function_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an event ended, while somebody is still to be told.
+
+    condition: Success, RetriesExhausted, EventAgeExceeded or ZeroReservedConcurrency.  at: POSIX
+    time.  destination, dead_letters: ARNs that do not know yet, "" for none.
+    """
+
+    condition: str
+    at: float
+    destination: str = ""
+    dead_letters: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """An asynchronous invocation.
 
     id: the request's, the same in every attempt.  payload: JSON text; client_context: decoded
     JSON text.  accepted: POSIX time.  failures: attempts in which the function failed; refusals:
-    those in a row that it was not run, because it was throttled or could not be started.
+    those in a row that came to nothing, because it was throttled, could not be started, or those
+    to be told did not listen.  key: the queue's own name of it, once it was leased.
     """
 
     id: str
@@ -30,6 +54,9 @@ class Event:
     trace_id: str = ""
     failures: int = 0
     refusals: int = 0
+    answer: Answer | None = None
+    ending: Ending | None = None
+    key: int = 0
 
     @property
     def shard(self) -> str:
@@ -53,13 +80,53 @@ class EventQueue(Protocol):
         """It is done with."""
 
     async def retry(self, event: Event, due: float) -> None:
-        """Give it back, with its counts as they are now."""
+        """Give it back as it is now."""
+
+    async def give_up(self, event: Event, now: float) -> None:
+        """Nobody will be told of its failure: lay it aside, for ``Backlog.replay``."""
 
     async def shards(self) -> dict[str, float]:
         """Each shard that has events which are not leased, and when the first of them is due."""
 
-    async def depth(self, shard: str) -> int:
-        """How many events of a shard there are, leased ones too."""
-
     async def close(self) -> None:
         """Finish what was begun."""
+
+
+# Events laid aside are kept so long, and so many of a function; the oldest go first.
+KEPT_SECONDS = 14 * 86_400
+KEPT_EVENTS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """A shard: how many events wait or run, how many were laid aside, and when the oldest of the
+    first was accepted (None where there is none)."""
+
+    waiting: int
+    failed: int
+    oldest: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Peeked:
+    """An event seen from outside; state: "waiting", "running" or "failed"; due: POSIX time."""
+
+    event: Event
+    due: float
+    state: str
+
+
+class Backlog(Protocol):
+    """What can be seen of a queue, and done to it, beside running it."""
+
+    async def depths(self, prefix: str = "") -> dict[str, Depth]:
+        """Shards that have events, of those that begin with prefix."""
+
+    async def peek(self, shard: str, limit: int) -> list[Peeked]:
+        """Some of a shard's events: those that are due first, then those laid aside."""
+
+    async def purge(self, shard: str) -> int:
+        """Remove a shard's events; what runs is not run again.  How many they were."""
+
+    async def replay(self, shard: str, now: float) -> int:
+        """Let what was laid aside begin anew.  How many events that are."""

@@ -73,8 +73,8 @@ class GroupCommit:
     def _committing(self, connection: sqlite3.Connection) -> None:
         """It is about to be committed."""
 
-    def _undo(self) -> None:
-        """It was not."""
+    def _undo(self, connection: sqlite3.Connection) -> None:
+        """It was not, and has been rolled back."""
 
     # -- the thread -----------------------------------------------------------------------
 
@@ -129,9 +129,10 @@ class GroupCommit:
                 connection.execute("COMMIT")
         except Exception as error:
             # The disk is full, say: nothing of this batch happened, and every caller hears it.
-            self._undo()
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error):
+                self._undo(connection)
             return [(job, error, True) for job in batch]
         return answers
 

@@ -101,7 +101,7 @@ class SqliteStore(GroupCommit):
             "UPDATE counters SET value = ? WHERE name = 'revision'", (self._revision,)
         )
 
-    def _undo(self) -> None:
+    def _undo(self, connection: sqlite3.Connection) -> None:
         self._revision = self._before
 
 

@@ -1,0 +1,119 @@
+"""What the server itself asks of the neighbours, in the name of a role that must be allowed to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from lambent.errors import LambentError, ServiceError
+from lambent.http.client import Headers, UpstreamError
+from lambent.iam.authenticate import Principal
+from lambent.neighbours.base import Message, Neighbour
+from lambent.neighbours.guard import Guard
+from lambent.neighbours.subjects import json_services, query_services
+from lambent.neighbours.subjects.base import Unreadable, Wanted
+
+_ANSWER_BYTES = 1024 * 1024
+_SAID = re.compile(r"<Code>([^<]{1,100})</Code>\s*<Message>([^<]{0,500})</Message>")
+
+
+class RequestFailed(LambentError):
+    """A neighbour, or the guard before it, said no; the message says why."""
+
+
+class Requests:
+    """Sends requests to where those of clients go, past the same guard."""
+
+    def __init__(self, guard: Guard, neighbours: Mapping[str, Neighbour]) -> None:
+        self._guard = guard
+        self._neighbours = neighbours
+
+    async def json(
+        self, principal: Principal, target: str, parameters: dict[str, Any], trace_id: str = ""
+    ) -> Any:
+        """The answer to an operation of the json protocol; target: as X-Amz-Target names it.
+
+        The account and the region are the principal's.  Raises RequestFailed.
+        """
+        version = "1.0" if target.startswith("AmazonSQS.") else "1.1"
+        headers = {"x-amz-target": target, "content-type": f"application/x-amz-json-{version}"}
+        body = json.dumps(parameters).encode()
+        try:
+            place = (principal.account, principal.region)
+            asked = json_services.read(headers, body, *place)
+            wanted = json_services.wanted(asked)
+        except Unreadable as error:
+            raise RequestFailed(error.message) from None
+        answer = await self._send(principal, asked.service, wanted, headers, body, trace_id)
+        try:
+            return json.loads(answer or b"{}")
+        except ValueError:
+            raise RequestFailed("its answer is not JSON") from None
+
+    async def form(
+        self, principal: Principal, service: str, form: dict[str, str], trace_id: str = ""
+    ) -> None:
+        """Ask an operation of the query protocol; raises RequestFailed."""
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        body = urlencode(form).encode()
+        try:
+            asked = query_services.read(service, "/", {}, body, principal.account, principal.region)
+            wanted = query_services.wanted(asked)
+        except Unreadable as error:
+            raise RequestFailed(error.message) from None
+        await self._send(principal, service, wanted, headers, body, trace_id)
+
+    async def put_object(
+        self, principal: Principal, bucket: str, key: str, body: bytes, trace_id: str = ""
+    ) -> None:
+        """Store a JSON object in S3; raises RequestFailed."""
+        wanted = [Wanted("s3:PutObject", f"arn:aws:s3:::{bucket}/{key}", bucket)]
+        headers = {"content-type": "application/json"}
+        target = f"/{quote(bucket)}/{quote(key)}"
+        await self._send(principal, "s3", wanted, headers, body, trace_id, "PUT", target)
+
+    async def _send(
+        self,
+        principal: Principal,
+        service: str,
+        wanted: Iterable[Wanted],
+        headers: dict[str, str],
+        body: bytes,
+        trace_id: str,
+        method: str = "POST",
+        target: str = "/",
+    ) -> bytes:
+        passed: Headers = list(headers.items())
+        if trace_id:
+            passed.append(("x-amzn-trace-id", trace_id))
+        try:
+            owner = await self._guard.admit(principal, service, wanted, ())
+            message = Message(service, owner, principal.region, method, target, passed, body)
+            message.payload = hashlib.sha256(body).hexdigest()
+            reply = await self._neighbours[service].send(message)
+            answer = await reply.read(_ANSWER_BYTES)
+        except Unreadable as error:
+            raise RequestFailed(error.message) from None
+        except (ServiceError, UpstreamError) as error:
+            raise RequestFailed(str(error)) from None
+        if reply.status >= 300:
+            raise RequestFailed(_said(answer) or f"it answered {reply.status}")
+        return answer
+
+
+def _said(answer: bytes) -> str:
+    """Code and message of an error in either form; "" if there are none."""
+    text = answer.decode("utf-8", "replace")
+    found = _SAID.search(text)
+    if found is not None:
+        return f"{found[1]}: {found[2]}"
+    try:
+        document = json.loads(text)
+        kind = str(document["__type"]).rpartition("#")[2]
+        return f"{kind}: {document.get('message', document.get('Message', ''))}"
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return ""
