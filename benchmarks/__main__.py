@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks import authorization, control, languages
+from benchmarks import authorization, control, events, languages
 from lambent.aws import sigv4
 from tests.conftest import ROLE, RUNTIME, Server, make_zip, start_server
 
@@ -212,6 +212,7 @@ def main() -> int:
     """Run what is asked for, or everything."""
     parser = argparse.ArgumentParser(prog="scripts/bench")
     names = ["warm", "cold", "burst", "memory", "thousand", "control", "languages", "authorization"]
+    names.append("events")
     parser.add_argument("names", nargs="*", metavar="|".join(names))
     chosen = parser.parse_args().names or names
     table = Table()
@@ -230,6 +231,8 @@ def main() -> int:
         thousand(table)
     if "authorization" in chosen:
         authorization.run(table)
+    if "events" in chosen:
+        events.run(table, create, load, signed)
     if "control" in chosen:
         control.run(table)
     return 1 if table.failed else 0

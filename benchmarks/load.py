@@ -48,7 +48,7 @@ class Client(asyncio.Protocol):
         now = time.perf_counter()
         self.latencies.append(now - self.sent)
         if (
-            not self.buffer.startswith(b"HTTP/1.1 200")
+            not self.buffer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 202"))
             or b"x-amz-function-error" in self.buffer.lower()
         ):
             self.errors += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.conftest import ROLE, RUNTIME, Functions, Server, make_zip
+from lambent.cli.client import Client, profile
+from tests.conftest import ROLE, RUNTIME, Functions, Server, allow, make_zip, start_server
 from tests.integration.test_neighbours import eventually
 
 
@@ -81,6 +83,9 @@ def test_the_aws_cli_invokes_asynchronously(functions: Functions, tmp_path: Path
     assert eventually(lambda: events_of(server, name)) == ["{}"]
 
 
+# How often the server is killed; more where there is time (LAMBENT_KILLS=300).
+KILLS = int(os.environ.get("LAMBENT_KILLS", "20"))
+
 # Writes each request's id where a crash of the server cannot take it back, and fails some.
 _WRITER = """
 import os
@@ -95,72 +100,153 @@ def handler(event, context):
 """
 
 
-# What urllib3 leaves of a connection that is cut in the middle of an answer.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("seed", range(4))
-def test_what_was_accepted_runs_whenever_the_server_is_killed(
-    servers: Callable[..., Server], tmp_path: Path, seed: int
-) -> None:
-    dice = random.Random(f"async {seed}")
-    where = tmp_path / "runs"
-    flags = ("--isolation", "process", "--event-retry-seconds", "0.05")
-    server = servers(*flags)
-    server.client().create_function(
-        FunctionName="writer",
-        Runtime=RUNTIME,
-        Role=ROLE,
-        Handler="app.handler",
-        Code={"ZipFile": make_zip({"app.py": _WRITER})},
-        Environment={"Variables": {"WHERE": str(where)}},
-    )
-    server.client().get_waiter("function_active_v2").wait(FunctionName="writer")
-    accepted: dict[int, str] = {}
-    for life in range(3):
-        ended = threading.Event()
+class World:
+    """A server that is killed again and again, and another that keeps its queues."""
 
-        def send(first: int, server: Server = server, ended: threading.Event = ended) -> None:
-            client = server.client()
-            for number in range(first, first + 100_000):
-                try:
-                    answer = client.invoke(
-                        FunctionName="writer",
-                        InvocationType="Event",
-                        Payload=json.dumps({"n": number}),
-                    )
-                except (BotoCoreError, ClientError):
-                    break
-                accepted[number] = answer["ResponseMetadata"]["RequestId"]
-                if ended.is_set():
-                    break
-            client.close()
+    def __init__(
+        self, servers: Callable[..., Server], remote: Server, folder: Path, dice: random.Random
+    ) -> None:
+        self.remote = remote
+        self.where = folder / "runs"
+        self.dice = dice
+        self.accepted: dict[int, tuple[str, str]] = {}
+        self._sent = 0
+        prefix = "LAMBENT_NEIGHBOURS_SQS_"
+        environment = {
+            prefix + "ENDPOINT": remote.endpoint,
+            prefix + "ACCESS_KEY_ID": remote.key["access_key_id"],
+            prefix + "SECRET_ACCESS_KEY": remote.key["secret_access_key"],
+        }
+        flags = ("--isolation", "process", "--event-retry-seconds", "0.05")
+        self._start = lambda: servers(*flags, environment=environment)
+        self.server = self._start()
+        self._queues = {}
+        sqs = remote.client("sqs")
+        for name in ("success", "failure", "dead"):
+            self._queues[name] = sqs.create_queue(QueueName=f"{name}-{dice.random()}"[2:40])
+        self._create()
 
-        senders = [
-            threading.Thread(target=send, args=((life * 4 + each) * 100_000,)) for each in range(4)
-        ]
-        for sender in senders:
-            sender.start()
-        time.sleep(0.3 + dice.random())
-        server.kill()
-        ended.set()
-        for sender in senders:
-            sender.join()
-        server = servers(*flags)
-
-    def runs() -> Counter[tuple[int, str]]:
-        lines = where.read_text().splitlines() if where.exists() else []
-        return Counter((int(n), request) for n, request in map(str.split, lines))
-
-    def everything() -> bool:
-        seen = runs()
-        return all(
-            seen[number, request] >= (3 if number % 5 == 0 else 1)
-            for number, request in accepted.items()
+    def _create(self) -> None:
+        client, iam = self.server.client(), self.server.client("iam")
+        iam.put_role_policy(
+            RoleName="lambda", PolicyName="send", PolicyDocument=allow("sqs:SendMessage")
         )
 
-    assert len(accepted) > 50
-    assert eventually(everything, 60)
+        def arn(name: str) -> str:
+            return (
+                "arn:aws:sqs:us-east-1:000000000000:"
+                + self._queues[name]["QueueUrl"].rpartition("/")[2]
+            )
+
+        for name, more in (("told", {}), ("buried", {"TargetArn": arn("dead")})):
+            client.create_function(
+                FunctionName=name,
+                Runtime=RUNTIME,
+                Role=ROLE,
+                Handler="app.handler",
+                Code={"ZipFile": make_zip({"app.py": _WRITER})},
+                Environment={"Variables": {"WHERE": str(self.where)}},
+                **({"DeadLetterConfig": more} if more else {}),
+            )
+            client.get_waiter("function_active_v2").wait(FunctionName=name)
+        client.put_function_event_invoke_config(
+            FunctionName="told",
+            DestinationConfig={
+                "OnSuccess": {"Destination": arn("success")},
+                "OnFailure": {"Destination": arn("failure")},
+            },
+        )
+
+    def live(self) -> None:
+        """Send from four clients until the server is killed, at an instant nobody chose."""
+        first = self._sent
+        self._sent += 4_000_000
+        threads = [
+            threading.Thread(target=self._send, args=(first + each * 1_000_000,))
+            for each in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.05 + self.dice.random() * 0.6)
+        self.server.kill()
+        for thread in threads:
+            thread.join()
+        self.server = self._start()
+
+    def _send(self, number: int) -> None:
+        client = self.server.client()
+        while True:
+            number += 1
+            name = "told" if number % 2 else "buried"
+            try:
+                answer = client.invoke(
+                    FunctionName=name, InvocationType="Event", Payload=json.dumps({"n": number})
+                )
+                answer["Payload"].read()
+            except (BotoCoreError, ClientError):
+                break
+            self.accepted[number] = (name, answer["ResponseMetadata"]["RequestId"])
+        client.close()
+
+    def runs(self) -> Counter[tuple[int, str]]:
+        """How often each number was run, under which request's id."""
+        lines = self.where.read_text().splitlines() if self.where.exists() else []
+        return Counter((int(n), request) for n, request in map(str.split, lines))
+
+    def everything_ran(self) -> bool:
+        seen = self.runs()
+        return all(
+            seen[number, request] >= (3 if number % 5 == 0 else 1)
+            for number, (_, request) in self.accepted.items()
+        )
+
+    def nothing_waits(self) -> bool:
+        here = profile(self.server.data, self.server.endpoint)
+        answer = Client(here).request("GET", "/_lambent/events").json()
+        return not any(each["waiting"] or each["failed"] for each in answer["events"])
+
+    def ends(self, name: str) -> set[str]:
+        """The request ids that a queue was told of."""
+        sqs, url = self.remote.client("sqs"), self._queues[name]["QueueUrl"]
+        found = set()
+        while True:
+            messages = sqs.receive_message(
+                QueueUrl=url,
+                MaxNumberOfMessages=10,
+                MessageAttributeNames=["All"],
+                VisibilityTimeout=600,
+            ).get("Messages", [])
+            if not messages:
+                return found
+            for each in messages:
+                if name == "dead":
+                    found.add(each["MessageAttributes"]["RequestID"]["StringValue"])
+                else:
+                    found.add(json.loads(each["Body"])["requestContext"]["requestId"])
+
+
+# What urllib3 leaves of a connection that is cut in the middle of an answer.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_what_was_accepted_runs_and_ends_in_one_way_whenever_the_server_is_killed(
+    servers: Callable[..., Server], tmp_path: Path
+) -> None:
+    remote = start_server(tmp_path / "remote")
+    world = World(servers, remote, tmp_path, random.Random("kills"))
+    for _ in range(KILLS):
+        world.live()
+    assert len(world.accepted) > 10 * KILLS
+    assert eventually(world.everything_ran, 120)
+    assert eventually(world.nothing_waits, 120)
     # The request's id stays the same, whoever runs it.
     by_number: dict[int, set[str]] = {}
-    for number, request in runs():
+    for number, request in world.runs():
         by_number.setdefault(number, set()).add(request)
-    assert all(len(by_number[number]) == 1 for number in accepted)
+    assert all(len(by_number[number]) == 1 for number in world.accepted)
+    ends = {name: world.ends(name) for name in ("success", "failure", "dead")}
+    for number, (name, request) in world.accepted.items():
+        told = {end for end, requests in ends.items() if request in requests}
+        failed = number % 5 == 0
+        expected = ("failure" if failed else "success") if name == "told" else "dead" * failed
+        assert told == ({expected} if expected else set()), (number, name, told)
+    print(f"{KILLS} kills, {len(world.accepted)} events")
+    assert remote.stop() == 0

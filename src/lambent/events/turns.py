@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lambent.clock import Clock, Timer
@@ -18,7 +19,8 @@ from lambent.queue.base import Event, EventQueue
 
 _log = logging.getLogger(__name__)
 
-# Events of one function that run at once: at first, and at most; and that it gets in one turn.
+# Events of one function that run at once: at first, and at most; and that it gets in one turn, also
+# ahead of the places for them, so that the queue is not asked for each.
 FIRST, MOST, TURN = 32, 1_000, 32
 _CHANGE_SECONDS = 1.0
 _AGAIN_SECONDS = 1.0
@@ -26,12 +28,24 @@ _AGAIN_SECONDS = 1.0
 
 @dataclass(slots=True)
 class _Window:
-    """One function's places; changed: when their number last was, on the monotonic clock."""
+    """One function's places, and events that were leased ahead.
+
+    changed: when the number of places last was, on the monotonic clock; full: whether all were
+    taken, and more wanted, since somebody looked.
+    """
 
     changed: float
     places: int = FIRST
     running: int = 0
     full: bool = False
+    ready: deque[Event] = field(default_factory=deque)
+
+    @property
+    def room(self) -> int:
+        """How many events may be leased for it now."""
+        if len(self.ready) > TURN // 2:
+            return 0
+        return min(TURN, self.places - self.running + TURN - len(self.ready))
 
 
 class Turns:
@@ -56,6 +70,7 @@ class Turns:
         self._due: dict[str, float] = {}
         self._windows: dict[str, _Window] = {}
         self._looked = clock.monotonic()
+        self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._timer: Timer | None = None
@@ -81,6 +96,7 @@ class Turns:
 
     async def close(self, grace: float) -> None:
         """Begin nothing more; let what runs finish for grace seconds."""
+        self._closed = True
         if self._loop is not None:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
@@ -113,7 +129,10 @@ class Turns:
         ready = [shard for shard, due in self._due.items() if due <= now]
         turns = 0
         for shard in ready:
-            room = self._room(shard)
+            window = self._windows.get(shard)
+            if window is None:
+                window = self._windows[shard] = _Window(self._clock.monotonic())
+            room = window.room
             if room <= 0:
                 continue
             # What is put while the queue is asked makes itself known again.
@@ -125,8 +144,8 @@ class Turns:
                 raise
             if following is not None:
                 self.expect(shard, following)
-            for event in events:
-                self._begin(event)
+            window.ready.extend(events)
+            self._fill(window)
             turns += 1
         waits = [due - now for due in self._due.values() if due > now]
         if any(window.full for window in self._windows.values()):
@@ -134,15 +153,6 @@ class Turns:
         if waits:
             self._arm(min(waits))
         return turns
-
-    def _room(self, shard: str) -> int:
-        """How many more events of a function may begin in this turn."""
-        window = self._windows.get(shard)
-        if window is None:
-            window = self._windows[shard] = _Window(self._clock.monotonic())
-        room = window.places - window.running
-        window.full = window.full or room <= 0
-        return min(TURN, room)
 
     def _grow(self) -> None:
         """Give places to those who could have used more in the last second."""
@@ -152,19 +162,25 @@ class Turns:
         self._looked = now
         spare = self._spare()
         for shard, window in list(self._windows.items()):
-            if not window.running and shard not in self._due:
+            if not window.running and not window.ready and shard not in self._due:
                 del self._windows[shard]
             if window.full and spare and now - window.changed >= _CHANGE_SECONDS:
                 window.places, window.changed = min(2 * window.places, MOST), now
             window.full = False
+            self._fill(window)
 
     def _arm(self, seconds: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._clock.call_later(seconds, self._wake.set)
 
-    def _begin(self, event: Event) -> None:
-        window = self._windows[event.shard]
+    def _fill(self, window: _Window) -> None:
+        """Begin what there are places for."""
+        while window.ready and window.running < window.places and not self._closed:
+            self._begin(window, window.ready.popleft())
+        window.full = window.full or bool(window.ready)
+
+    def _begin(self, window: _Window, event: Event) -> None:
         window.running += 1
         task = asyncio.ensure_future(self._attempt(event))
         self._tasks.add(task)
@@ -172,7 +188,9 @@ class Turns:
         def ended(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
             window.running -= 1
-            self._wake.set()
+            self._fill(window)
+            if window.room and event.shard in self._due:
+                self._wake.set()
             if not task.cancelled() and task.exception() is not None:
                 # The queue could not be written: the event stays leased until the next start.
                 _log.error("event %s is left as it is: %s", event.id, task.exception())

@@ -59,8 +59,8 @@ class GroupCommit:
         """What a job returns, committed if it writes."""
         future: asyncio.Future[Any] = self._loop.create_future()
         self._jobs.put(_Job(work, future, writes))
-        # A caller that goes away must not undo what may already be committed.
-        return await asyncio.shield(future)
+        # A caller that goes away takes the future along, not the job: it may be committed already.
+        return await future
 
     # -- a subclass's ---------------------------------------------------------------------
 
