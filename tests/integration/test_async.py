@@ -118,9 +118,13 @@ class World:
             prefix + "SECRET_ACCESS_KEY": remote.key["secret_access_key"],
         }
         flags = ("--isolation", "process", "--event-retry-seconds", "0.05")
-        self._start = lambda: servers(*flags, environment=environment)
+
+        def start() -> Server:
+            return servers(*flags, environment=environment)
+
+        self._start = start
         self.server = self._start()
-        self._queues = {}
+        self._queues: dict[str, Any] = {}
         sqs = remote.client("sqs")
         for name in ("success", "failure", "dead"):
             self._queues[name] = sqs.create_queue(QueueName=f"{name}-{dice.random()}"[2:40])
@@ -133,10 +137,8 @@ class World:
         )
 
         def arn(name: str) -> str:
-            return (
-                "arn:aws:sqs:us-east-1:000000000000:"
-                + self._queues[name]["QueueUrl"].rpartition("/")[2]
-            )
+            queue = str(self._queues[name]["QueueUrl"]).rpartition("/")[2]
+            return f"arn:aws:sqs:us-east-1:000000000000:{queue}"
 
         for name, more in (("told", {}), ("buried", {"TargetArn": arn("dead")})):
             client.create_function(
@@ -208,7 +210,7 @@ class World:
     def ends(self, name: str) -> set[str]:
         """The request ids that a queue was told of."""
         sqs, url = self.remote.client("sqs"), self._queues[name]["QueueUrl"]
-        found = set()
+        found: set[str] = set()
         while True:
             messages = sqs.receive_message(
                 QueueUrl=url,
