@@ -147,6 +147,17 @@ class Settings:
     response_bytes: int = _setting(
         6 * 1024 * 1024 + 100, "Largest response payload (AWS: 6 MiB + 100)."
     )
+    stream_bytes: int = _setting(
+        200 * 1024 * 1024, "Largest response that is streamed (AWS: 200 MiB)."
+    )
+    stream_burst_bytes: int = _setting(
+        6 * 1024 * 1024,
+        "Bytes of a streamed response that go as fast as they can (AWS: 6 MiB).",
+    )
+    stream_rate_bytes: int = _setting(
+        2 * 1024 * 1024,
+        "Bytes a second of the rest of a streamed response (AWS: 2 MiB); 0 for no bound.",
+    )
     zipped_bytes: int = _setting(
         50 * 1024 * 1024, "Largest code archive in a request (AWS: 50 MiB)."
     )

@@ -15,6 +15,7 @@ from lambent.arn import function_arn
 from lambent.clock import Clock
 from lambent.errors import TooManyRequests
 from lambent.functions.catalog import Catalog
+from lambent.functions.response_stream import ResponseStream
 from lambent.functions.types import FunctionVersion, Invocation, Outcome
 from lambent.pool.concurrency import Concurrency
 from lambent.pool.environment import InitFailed
@@ -81,12 +82,13 @@ class Invoker:
         trace_id: str | None = None,
         log_tail: bool = False,
         request_id: str | None = None,
+        stream: ResponseStream | None = None,
     ) -> tuple[str, Outcome]:
         """Run a function once and return the request's id and what became of it.
 
         payload is JSON text; client_context is decoded JSON text.  trace_id: the caller's; without
         one a trace begins here, sampled if the function's tracing is Active, as on AWS.
-        request_id: of an event that has one already.
+        request_id: of an event that has one already.  stream: see ``Invocation``.
         """
         target = self._catalog.known(account, region, name, qualifier)
         if target is None:
@@ -109,6 +111,7 @@ class Invoker:
                 trace_id
                 or ids.trace_id(self._clock.time(), version.configuration.tracing_mode == "Active"),
                 log_tail,
+                stream=stream,
             )
             return request_id, await self._router.dispatch(invocation)
         finally:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from lambent.functions.types import FunctionVersion
+from lambent.functions.types import LATEST, Function, FunctionVersion
 from lambent.observe.metrics import Metrics
 from lambent.observe.traces import Traces
 from lambent.observe.usage import Usage
@@ -77,6 +77,20 @@ class Measures:
         resource = f"{event.function}:{event.qualifier}" if event.qualifier else event.function
         for dimensions in ((function,), (function, ("Resource", resource))):
             self._metrics.add((event.account, event.region, metric, dimensions), value)
+
+    def url(self, function: Function, qualifier: str, status: int, seconds: float) -> None:
+        """A request to a function's URL has been answered; status 0: nobody waited for it."""
+        latest = function.latest
+        own = ("FunctionName", latest.name)
+        resource = latest.name if qualifier == LATEST else f"{latest.name}:{qualifier}"
+        for dimensions in ((own,), (own, ("Resource", resource))):
+            for metric, value in (
+                ("UrlRequestCount", 1.0),
+                ("Url4xxCount", float(400 <= status < 500)),
+                ("Url5xxCount", float(status >= 500)),
+                ("UrlRequestLatency", seconds * 1000),
+            ):
+                self._metrics.add((latest.account, latest.region, metric, dimensions), value)
 
     def sample_events(self, depths: dict[str, Depth], now: float) -> None:
         """What waits now, by shard.  The two metrics are our own: AWS has none of them."""

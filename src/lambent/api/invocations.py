@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from lambent import ids
@@ -18,8 +19,10 @@ from lambent.errors import (
     OperationNotOffered,
     RequestTooLarge,
     SerializedRequestEntityTooLarge,
+    ServiceError,
 )
-from lambent.functions.types import LATEST
+from lambent.functions.response_stream import ResponseStream
+from lambent.functions.types import LATEST, Outcome
 from lambent.invoke import Invoker
 from lambent.queue.base import Event
 
@@ -36,6 +39,7 @@ class Invocations:
         event_bytes: int,
         accept: Callable[[Event], Awaitable[None]],
         clock: Clock,
+        new_stream: Callable[[], ResponseStream],
     ) -> None:
         """accept: takes an event in, durably (``EventWorker.accept``)."""
         self._invoker = invoker
@@ -43,18 +47,16 @@ class Invocations:
         self._event_bytes = event_bytes
         self._accept = accept
         self._clock = clock
+        self._new_stream = new_stream
+        # Invocations whose response is streamed: they go on when their caller does not.
+        self._streaming: set[asyncio.Task[tuple[str, Outcome]]] = set()
 
     async def invoke(self, context: Context, parameters: dict[str, Any]) -> dict[str, Any]:
         account = owner(context, parameters["FunctionName"])
         name, qualifier = reference(
             context, parameters["FunctionName"], parameters.get("Qualifier"), account
         )
-        payload = parameters.get("Payload") or b""
-        if len(payload) > self._payload_bytes:
-            raise RequestTooLarge(
-                f"Request must be smaller than {self._payload_bytes} bytes for the "
-                "InvokeFunction operation"
-            )
+        payload = self._payload(parameters)
         kind = parameters.get("InvocationType", "RequestResponse")
         region = context.region
         if kind == "DryRun":
@@ -89,6 +91,55 @@ class Invocations:
         if log_tail:
             result["LogResult"] = base64.b64encode(outcome.log_tail).decode()
         return result
+
+    def _payload(self, parameters: dict[str, Any]) -> bytes:
+        payload: bytes = parameters.get("Payload") or b""
+        if len(payload) > self._payload_bytes:
+            raise RequestTooLarge(
+                f"Request must be smaller than {self._payload_bytes} bytes for the "
+                "InvokeFunction operation"
+            )
+        return payload
+
+    async def invoke_with_response_stream(
+        self, context: Context, parameters: dict[str, Any]
+    ) -> dict[str, Any]:
+        account = owner(context, parameters["FunctionName"])
+        name, qualifier = reference(
+            context, parameters["FunctionName"], parameters.get("Qualifier"), account
+        )
+        payload = self._payload(parameters)
+        if parameters.get("InvocationType") == "DryRun":
+            await self._invoker.resolve(account, context.region, name, qualifier)
+            return {"StatusCode": 204}
+        _check_json(payload)
+        log_tail = parameters.get("LogType") == "Tail"
+        client_context = parameters.get("ClientContext")
+        stream, request_id = self._new_stream(), ids.uuid()
+        task = asyncio.ensure_future(
+            self._invoker.invoke(
+                account,
+                context.region,
+                name,
+                qualifier,
+                payload or b"{}",
+                client_context=_client_context(client_context) if client_context else None,
+                trace_id=context.headers.get("x-amzn-trace-id"),
+                log_tail=log_tail,
+                request_id=request_id,
+                stream=stream,
+            )
+        )
+        self._streaming.add(task)
+        task.add_done_callback(self._streaming.discard)
+        await asyncio.wait((task, stream.begun), return_when=asyncio.FIRST_COMPLETED)
+        version = stream.executed_version or task.result()[1].executed_version
+        return {
+            "StatusCode": 200,
+            "ExecutedVersion": version or LATEST,
+            "EventStream": _events(stream, task, log_tail),
+            "RequestId": request_id,
+        }
 
     async def invoke_async(self, context: Context, parameters: dict[str, Any]) -> dict[str, Any]:
         account = owner(context, parameters["FunctionName"])
@@ -128,6 +179,32 @@ class Invocations:
         )
         await self._accept(event)
         return {"StatusCode": 202, "RequestId": event.id}
+
+
+async def _events(
+    stream: ResponseStream, task: asyncio.Task[tuple[str, Outcome]], log_tail: bool
+) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    """What a function answers as it comes, and how it ended."""
+    try:
+        if stream.begun.done():
+            async for piece in stream.pieces():
+                yield "PayloadChunk", {"Payload": piece}
+        complete: dict[str, Any] = {}
+        try:
+            _, outcome = await asyncio.shield(task)
+        except ServiceError as error:
+            complete = {"ErrorCode": error.code, "ErrorDetails": error.message}
+        else:
+            if outcome.function_error is not None:
+                complete["ErrorCode"] = outcome.function_error
+                complete["ErrorDetails"] = outcome.payload.decode("utf-8", "replace")
+            elif outcome.payload:
+                yield "PayloadChunk", {"Payload": outcome.payload}
+            if log_tail:
+                complete["LogResult"] = base64.b64encode(outcome.log_tail).decode()
+        yield "InvokeComplete", complete
+    finally:
+        stream.abandon()
 
 
 def _check_json(payload: bytes) -> None:

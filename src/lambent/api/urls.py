@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import replace
 from typing import Any
@@ -21,7 +22,7 @@ _METHODS = {"GET", "PUT", "HEAD", "POST", "PATCH", "DELETE", "*"}
 _ORIGIN = re.compile(r"\*|https?://[^\s/?#]+")
 
 
-class FunctionUrls:
+class FunctionUrlConfigs:
     """Handlers of the function URL operations."""
 
     def __init__(self, catalog: Catalog, clock: Clock) -> None:
@@ -128,11 +129,25 @@ def _cors(parameters: dict[str, Any]) -> dict[str, Any] | None:
     return cors
 
 
+def _address(context: Context, url_id: str) -> str:
+    """A URL by which who asks reaches the function: he reached this server by the same host."""
+    parts = urlsplit(context.endpoint)
+    host, port = parts.hostname or "localhost", f":{parts.port}" if parts.port else ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        address = None
+    if address is not None and not address.is_loopback:
+        # An address has no names below it.
+        return f"{parts.scheme}://{parts.netloc}/_lambent/urls/{url_id}/"
+    host = "localhost" if address is not None else host
+    return f"{parts.scheme}://{url_id}.lambda-url.{context.region}.{host}{port}/"
+
+
 def _describe(context: Context, function: Function, qualifier: str) -> dict[str, Any]:
     config = _configured(function, qualifier)
-    host = urlsplit(context.endpoint).netloc
     return {
-        "FunctionUrl": f"http://{config.url_id}.lambda-url.{context.region}.{host}/",
+        "FunctionUrl": _address(context, config.url_id),
         "FunctionArn": _arn(function, qualifier),
         "AuthType": config.auth_type,
         "Cors": config.cors,

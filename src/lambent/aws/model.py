@@ -45,6 +45,8 @@ class Member:
     shape: Shape
     location: str
     wire_name: str
+    # Whether it is, as it is, the payload of an event in a stream.
+    event_payload: bool = False
 
 
 class Travellers:
@@ -141,6 +143,7 @@ def _link(shapes: dict[str, Shape], raw: dict[str, Any]) -> None:
                 shapes[reference["shape"]],
                 reference.get("location", ""),
                 reference.get("locationName", member_name),
+                reference.get("eventpayload", False),
             )
         for attribute in ("member", "key", "value"):
             if attribute in source:

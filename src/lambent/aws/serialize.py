@@ -51,7 +51,11 @@ def serialize_rest(operation: Operation, result: dict[str, Any]) -> WireResponse
         return response
     name, shape = gives.payload
     value = result.get(name)
-    if shape.kind == "blob":
+    if shape.event_stream:
+        if value is not None:
+            response.headers.append(("Content-Type", eventstream.CONTENT_TYPE))
+            response.stream = _events(shape, value)
+    elif shape.kind == "blob":
         response.headers.append(JSON_TYPE)
         response.body = value or b""
     elif value is not None:
@@ -106,17 +110,26 @@ Events = AsyncIterator[tuple[str, dict[str, Any]]]
 def serialize_json_stream(stream: Shape, events: Events) -> WireResponse:
     """The json-protocol response that goes on: events of a stream."""
 
-    async def pieces() -> AsyncIterator[bytes]:
-        try:
-            yield eventstream.event("initial-response", b"{}")
-            async for name, value in events:
-                document = _value(stream.members[name].shape, value)
-                yield eventstream.event(name, json.dumps(document).encode())
-        finally:
-            if isinstance(events, AsyncGenerator):
-                await events.aclose()
+    first = eventstream.event("initial-response", b"{}")
+    headers = [("Content-Type", eventstream.CONTENT_TYPE)]
+    return WireResponse(200, headers, stream=_events(stream, events, first))
 
-    return WireResponse(200, [("Content-Type", eventstream.CONTENT_TYPE)], stream=pieces())
+
+async def _events(stream: Shape, events: Events, first: bytes = b"") -> AsyncIterator[bytes]:
+    """Events as messages; one that has a payload of its own carries that, others a document."""
+    try:
+        if first:
+            yield first
+        async for name, value in events:
+            shape = stream.members[name].shape
+            raw = next((each.name for each in shape.members.values() if each.event_payload), None)
+            if raw is not None:
+                yield eventstream.event(name, value[raw], "application/octet-stream")
+            else:
+                yield eventstream.event(name, json.dumps(_value(shape, value)).encode())
+    finally:
+        if isinstance(events, AsyncGenerator):
+            await events.aclose()
 
 
 _CBOR = [("Content-Type", "application/cbor"), ("smithy-protocol", "rpc-v2-cbor")]

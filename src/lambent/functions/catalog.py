@@ -41,13 +41,15 @@ Target = tuple[FunctionVersion, int | None]
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a function takes of its account's limits: environments and bytes of code."""
+    """What a function takes of its account's limits: environments and bytes of code; its URLs, by
+    their ids, and the qualifiers they lead to."""
 
     arn: str
     code_size: int
     reserved: int | None
     provisioned: int
     code_signing_config: str | None
+    urls: dict[str, str]
 
 
 def _usage_of(function: Function) -> Usage:
@@ -57,6 +59,7 @@ def _usage_of(function: Function) -> Usage:
         function.reserved_concurrency,
         sum(each.requested for each in function.provisioned.values()),
         function.code_signing_config,
+        {url.url_id: qualifier for qualifier, url in function.urls.items()},
     )
 
 
@@ -67,6 +70,7 @@ class Catalog:
         self._functions = Repository(store, PREFIX, Function, self._observe)
         self._usage: dict[tuple[str, str], dict[str, Usage]] = {}
         self._reserved: dict[tuple[str, str], int] = {}
+        self._urls: dict[str, tuple[str, str, str]] = {}
         self._counted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def get(self, account: str, region: str, name: str) -> Function:
@@ -146,8 +150,11 @@ class Catalog:
         used = self._usage.setdefault(owner, {})
         before = used.pop(name, None)
         change = -(before.reserved or 0) if before is not None else 0
+        for url_id in before.urls if before is not None else ():
+            self._urls.pop(url_id, None)
         if function is not None:
-            used[name] = _usage_of(function)
+            usage = used[name] = _usage_of(function)
+            self._urls.update(dict.fromkeys(usage.urls, (*owner, name)))
             change += function.reserved_concurrency or 0
         if change:
             self._reserved[owner] = self._reserved.get(owner, 0) + change
@@ -168,6 +175,24 @@ class Catalog:
         """What each function of an account in a region takes of its limits, by name."""
         await asyncio.shield(self._counted)
         return self._usage.get((account, region), {})
+
+    async def by_url(self, url_id: str) -> tuple[Function, str] | None:
+        """The function that a URL leads to, and with which qualifier; None if there is none."""
+        if url_id not in self._urls:
+            await asyncio.shield(self._counted)
+        place = self._urls.get(url_id)
+        if place is None:
+            return None
+        function = self._functions.known(_key(*place))
+        if function is None:
+            try:
+                function = await self.get(*place)
+            except ResourceNotFound:
+                return None
+        for qualifier, url in function.urls.items():
+            if url.url_id == url_id:
+                return function, qualifier
+        return None
 
     def close(self) -> None:
         """Stop watching."""

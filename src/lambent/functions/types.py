@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from lambent.arn import function_arn
+from lambent.functions.response_stream import ResponseStream
 
 LATEST = "$LATEST"
 
@@ -249,6 +250,7 @@ class Invocation:
     """One request to run a version.
 
     client_context is JSON text, already decoded; deadlines follow from the version's timeout.
+    stream: where a response goes that the function streams; without one it is gathered.
     """
 
     version: FunctionVersion
@@ -259,6 +261,7 @@ class Invocation:
     trace_id: str = ""
     log_tail: bool = False
     cognito_identity: str | None = None
+    stream: ResponseStream | None = None
 
 
 @dataclass(slots=True)
@@ -266,7 +269,8 @@ class Outcome:
     """What became of an invocation.
 
     function_error is None for success, else "Unhandled" and the payload describes the error.
-    log_tail holds the last 4 KB of the invocation's log, if they were asked for.
+    log_tail holds the last 4 KB of the invocation's log, if they were asked for.  The payload of
+    a response that was streamed went there.
     """
 
     payload: bytes

@@ -1,6 +1,7 @@
 """The edge port: reads a request, finds out who asks which service, and answers.
 
-A request's signing scope names its service.  Paths below ``/_lambent/`` are Lambent's own:
+Requests to function URLs are known by their host or path.  Of others the signing scope names the
+service.  Paths below ``/_lambent/`` are Lambent's own:
 ``health`` (open), ``runtimes``, ``usage`` and ``events`` (signed by an account's owner),
 ``code/DIGEST`` (presigned) and ``stacks/TOKEN``, where whoever was given the token answers for a
 custom resource.
@@ -26,6 +27,7 @@ from lambent.gateway.events import PREFIX as EVENTS
 from lambent.gateway.events import EventReports
 from lambent.gateway.forwarding import Forwarding
 from lambent.gateway.reports import Reports
+from lambent.gateway.urls import FunctionUrls, is_url
 from lambent.http import BodyTooLarge, ClientGone, Exchange
 from lambent.iam.authenticate import Authenticator, Principal
 
@@ -50,6 +52,7 @@ class Edge:
         runtimes: Callable[[], list[str]],
         reports: Reports,
         events: EventReports,
+        urls: FunctionUrls,
         neighbours: Forwarding,
         answered: Callable[[str, bytes], Awaitable[bool]],
     ) -> None:
@@ -59,6 +62,7 @@ class Edge:
         self._runtimes = runtimes
         self._reports = reports
         self._events = events
+        self._urls = urls
         self._neighbours = neighbours
         self._answered = answered
         self._tasks: dict[Exchange, asyncio.Task[None]] = {}
@@ -72,6 +76,9 @@ class Edge:
     async def _handle(self, exchange: Exchange) -> None:
         try:
             path = exchange.path
+            if is_url(path, exchange.headers.get("host", "")):
+                await self._urls.handle(exchange)
+                return
             own = path.startswith("/_lambent/")
             if own and path == "/_lambent/health":
                 self._send_json(exchange, {"status": "ok"})

@@ -41,6 +41,7 @@ class Principal:
 
     session: that of a role; user; asking: a service, on whose account's behalf.  None of them is
     there for the account's owner.  temporary: a user's or an owner's credentials for a while.
+    anonymous: it is nobody's, nor is its account.
     """
 
     account: str
@@ -51,10 +52,13 @@ class Principal:
     user: Holder | None = None
     asking: Asking | None = None
     temporary: bool = False
+    anonymous: bool = False
 
     @property
     def requester(self) -> Requester:
         """As policies know it."""
+        if self.anonymous:
+            return Requester("", "")
         if self.asking is not None:
             return Requester("", "", service=self.asking.service)
         if self.session is not None:
@@ -66,11 +70,13 @@ class Principal:
     @property
     def is_root(self) -> bool:
         """Whether it is the account's owner."""
-        return self.session is None and self.user is None and self.asking is None
+        return not (self.session or self.user or self.asking or self.anonymous)
 
     @property
     def kind(self) -> str:
         """As the context key aws:PrincipalType has it."""
+        if self.anonymous:
+            return "Anonymous"
         if self.session is not None:
             return "AssumedRole"
         return "User" if self.user is not None else "Account"

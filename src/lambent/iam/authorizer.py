@@ -135,9 +135,8 @@ class Authorizer:
         request: Keys = (),
     ) -> None:
         """Raise AccessDenied unless it may; request: context keys of the request at hand."""
-        if principal.account == subject.owner and (
-            self._mode == "off" or (principal.is_root and resource is None)
-        ):
+        within = principal.account == subject.owner or principal.anonymous
+        if within and (self._mode == "off" or (principal.is_root and resource is None)):
             return
         requester = principal.requester
         if self._generation != self._directory.generation or len(self._known) > _MOST_KEPT:
@@ -164,7 +163,8 @@ class Authorizer:
 
     def _refuse(self, principal: Principal, subject: Subject, decision: Decision) -> None:
         told = message(_request(principal.requester, subject, {}), decision)
-        if self.enforcing or principal.account != subject.owner:
+        within = principal.account == subject.owner or principal.anonymous
+        if self.enforcing or not within:
             raise AccessDenied(told)
         _log.warning("not enforced: %s", told)
 
@@ -229,14 +229,15 @@ class Authorizer:
             }
         keys = {
             **self._clock_keys(int(now)),
-            "aws:principalaccount": [requester.account],
-            "aws:principalarn": [requester.role or requester.arn],
             "aws:principaltype": [principal.kind],
             "aws:requestedregion": [principal.region],
             "aws:securetransport": ["false"],
             "aws:principalisawsservice": ["false"],
             "aws:resourceaccount": [subject.owner],
         }
+        if not principal.anonymous:
+            keys["aws:principalaccount"] = [requester.account]
+            keys["aws:principalarn"] = [requester.role or requester.arn]
         holder = principal.holder(self._directory)
         if holder is not None:
             keys["aws:userid"] = [principal.user_id(holder)]

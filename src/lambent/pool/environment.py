@@ -63,11 +63,13 @@ class Result:
     """What an environment made of an event: a payload, and an error type if it failed.
 
     status: "success", "error" (the function's own), "timeout" or "failure" (the process is gone).
+    streamed: bytes of a response that went to where it was asked for as it came.
     """
 
     status: str
     payload: bytes
     error_type: str | None = None
+    streamed: int = 0
 
 
 class InitFailed(Exception):
@@ -136,7 +138,6 @@ class ExecutionEnvironment:
         self._peak_read = -math.inf
         # How long the last invocation took.
         self._last = math.inf
-        self._response_bytes = response_bytes
         self._external = extensions
         self._telemetry = Telemetry(
             clock, self._connect, lambda s: journal.subscription(s.name, s.types)
@@ -330,6 +331,8 @@ class ExecutionEnvironment:
             raise
         finally:
             self._polling.ended()
+            if invocation.stream is not None:
+                invocation.stream.end()
         self._last = self._clock.monotonic() - began
         duration = self._last + spent
         self._turn = None
@@ -425,7 +428,7 @@ class ExecutionEnvironment:
             last = f"{request_id} Task timed out after {configuration.timeout:.2f} seconds"
         self._journal.done(
             request_id, status, duration, used, init_duration, result.error_type,
-            len(result.payload), last,
+            len(result.payload) + result.streamed, last,
         )  # fmt: skip
         if self._measured is not None:
             self._measured(
@@ -527,14 +530,14 @@ class ExecutionEnvironment:
     def runtime_responded(self, payload: bytes) -> None:
         self._finish(Result("success", payload))
 
+    def runtime_streamed(self, size: int) -> None:
+        self._finish(Result("success", b"", streamed=size))
+
     def runtime_failed(self, error: ReportedError) -> None:
         self._finish(Result("error", error.payload, error.kind))
 
-    def runtime_answered_too_much(self, size: int) -> None:
-        message = (
-            "Response payload size exceeded maximum allowed payload size "
-            f"({self._response_bytes} bytes)."
-        )
+    def runtime_answered_too_much(self, limit: int) -> None:
+        message = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
         kind = "Function.ResponseSizeTooLarge"
         payload = json.dumps({"errorMessage": message, "errorType": kind}).encode()
         self._finish(Result("error", payload, kind))

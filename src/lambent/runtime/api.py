@@ -7,6 +7,7 @@ request comes in.  Paths, status codes and bodies: AWS Lambda, "Using the Lambda
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import re
@@ -14,8 +15,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from lambent.functions.response_stream import ResponseStream
 from lambent.functions.types import Invocation
-from lambent.http import Exchange, HttpLimits, HttpServer
+from lambent.http import BodyTooLarge, ClientGone, Exchange, HttpLimits, HttpServer
 from lambent.runtime import extensions, telemetry
 from lambent.runtime.extensions import Extensions
 from lambent.runtime.telemetry import Telemetry
@@ -24,6 +26,7 @@ _PREFIX = "/2018-06-01/runtime/"
 _ERROR_TYPE = re.compile(r"(Runtime|Function)\.[A-Z][a-zA-Z]+")
 _ERROR_TYPE_HEADER = "lambda-runtime-function-error-type"
 _MODE = "lambda-runtime-function-response-mode"
+_OCTETS = "application/octet-stream"
 _ERROR_BYTES = 1024 * 1024
 _JSON = [("Content-Type", "application/json")]
 _ACCEPTED = b'{"status":"OK"}\n'
@@ -58,10 +61,13 @@ class Listener(Protocol):
     def runtime_responded(self, payload: bytes) -> None:
         """It has answered the event at hand."""
 
+    def runtime_streamed(self, size: int) -> None:
+        """It has answered the event at hand with so many bytes, which went on as they came."""
+
     def runtime_failed(self, error: ReportedError) -> None:
         """It answers the event at hand with an error."""
 
-    def runtime_answered_too_much(self, size: int) -> None:
+    def runtime_answered_too_much(self, limit: int) -> None:
         """Its response is over the limit and was refused."""
 
     def runtime_init_failed(self, error: ReportedError) -> None:
@@ -83,6 +89,10 @@ class RuntimeApi:
         self._request_id = ""
         self._event: Invocation | None = None
         self._deadline_ms = 0
+        # Where the response of the event at hand goes, and what takes it there.
+        self._stream: ResponseStream | None = None
+        self._version = ""
+        self._forwarding: asyncio.Task[None] | None = None
         self.server = HttpServer(self.handle, LIMITS)
 
     def renew(self) -> None:
@@ -90,6 +100,7 @@ class RuntimeApi:
         self._state = State.STARTED
         self._poll = self._event = None
         self._request_id = ""
+        self.stop_streaming()
         for connection in list(self.server.connections):
             connection.abort()
 
@@ -102,6 +113,15 @@ class RuntimeApi:
     def ready(self) -> bool:
         """Whether the runtime has asked for an event and got none yet."""
         return self._state is State.READY
+
+    def stop_streaming(self) -> None:
+        """Nobody waits for what the runtime still says."""
+        if self._forwarding is not None:
+            self._forwarding.cancel()
+            self._forwarding = None
+        if self._stream is not None:
+            self._stream.end()
+            self._stream = None
 
     def dispatch(self, invocation: Invocation, deadline_ms: int) -> None:
         """Hand over an event; the runtime must be ready."""
@@ -171,6 +191,8 @@ class RuntimeApi:
         self._event = None
         self._state = State.RUNNING
         self._request_id = invocation.request_id
+        self._stream = invocation.stream
+        self._version = invocation.version.version
         headers = [
             ("Content-Type", "application/json"),
             ("Lambda-Runtime-Aws-Request-Id", invocation.request_id),
@@ -193,6 +215,11 @@ class RuntimeApi:
             self._fail(exchange, 400, kind, "Invalid function response mode")
             return
 
+        if mode and self._stream is not None:
+            forward = self._forward(exchange, request_id, self._stream)
+            self._forwarding = asyncio.ensure_future(forward)
+            return
+
         def done(body: bytes | None) -> None:
             if not self._answers(exchange, request_id, "InvocationResponse"):
                 return
@@ -202,10 +229,7 @@ class RuntimeApi:
                 self._accepted(exchange)
                 return
             if body is None:
-                size = int(exchange.headers.get("content-length", self._response_bytes + 1))
-                message = f"Exceeded maximum allowed payload size ({self._response_bytes} bytes)."
-                self._fail(exchange, 413, "RequestEntityTooLarge", message)
-                self._listener.runtime_answered_too_much(size)
+                self._too_much(exchange, self._response_bytes)
                 return
             # The client has its answer before the runtime has its receipt.
             if exchange.query == "next":
@@ -216,6 +240,38 @@ class RuntimeApi:
                 self._listener.runtime_responded(body)
 
         exchange.collect(self._response_bytes, done)
+
+    async def _forward(self, exchange: Exchange, request_id: str, stream: ResponseStream) -> None:
+        """Hand a response on as it comes, as fast as it is taken."""
+        size = 0
+        stream.begin(exchange.headers.get("content-type", _OCTETS), self._version)
+        try:
+            async for piece in exchange.chunks(stream.limit):
+                size += len(piece)
+                await stream.write(piece)
+        except BodyTooLarge:
+            size = -1
+        except ClientGone:
+            return  # the process has ended, which is told elsewhere
+        finally:
+            self._forwarding = None
+            stream.end()
+        if not self._answers(exchange, request_id, "InvocationResponse"):
+            return
+        self._state = State.RESPONDED
+        if size < 0:
+            self._too_much(exchange, stream.limit)
+        elif exchange.trailers.get(_ERROR_TYPE_HEADER):
+            self._listener.runtime_failed(_error_of_trailers(exchange))
+            self._accepted(exchange)
+        else:
+            self._listener.runtime_streamed(size)
+            self._accepted(exchange)
+
+    def _too_much(self, exchange: Exchange, limit: int) -> None:
+        message = f"Exceeded maximum allowed payload size ({limit} bytes)."
+        self._fail(exchange, 413, "RequestEntityTooLarge", message)
+        self._listener.runtime_answered_too_much(limit)
 
     def _error(self, exchange: Exchange, request_id: str) -> None:
         if not self._answers(exchange, request_id, "InvocationErrorResponse"):
@@ -256,7 +312,8 @@ class RuntimeApi:
 
     def _answers(self, exchange: Exchange, request_id: str, target: str) -> bool:
         """Whether a response to this id is due now; otherwise it has been refused."""
-        if self._state is State.RUNNING and request_id == self._request_id:
+        busy = self._forwarding is not None and target == "InvocationResponse"
+        if self._state is State.RUNNING and request_id == self._request_id and not busy:
             return True
         if request_id != self._request_id or self._state is State.RESPONDED:
             self._fail(exchange, 400, "InvalidRequestID", "Invalid request ID")

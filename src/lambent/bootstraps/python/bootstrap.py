@@ -4,21 +4,25 @@ Runs on every CPython from 3.8 on, either as a fork of a zygote or by itself
 (``python bootstrap.py``), with nothing but the standard library.  It speaks HTTP over a raw
 socket, because http.client costs more to import than a whole cold start, and it asks for the next
 event with the response to the last (``?next``, which the official API does not know).  Error
-payloads have the shape of AWS's Python runtime.
+payloads have the shape of AWS's Python runtime.  A handler that is a generator streams: what it
+yields goes out at once, and a dict that it yields first is an HTTP response's status and headers.
 """
 
 from __future__ import annotations
 
 import _socket
+import binascii
 import io
 import json
 import logging
 import os
 import sys
 import time
-from typing import Any, Callable
+from typing import Any, Callable, Generator, Iterator
 
 _API = b"/2018-06-01/runtime/"
+_GENERATOR = type(_ for _ in ())
+_HTTP = b"application/vnd.awslambda.http-integration-response"
 _RUNTIME_DIRECTORY = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -55,6 +59,31 @@ class _RuntimeApi:
         path = b"invocation/%s/error" % request_id.encode()
         return self._post_for_next(path, _encode(error), _error_type(error))
 
+    def stream(
+        self, request_id: str, kind: bytes, pieces: Iterator[bytes]
+    ) -> tuple[tuple[dict[str, str], bytes], BaseException | None]:
+        """Post a response piece by piece, then wait for the next invocation; and what broke it."""
+        self._send(
+            b"POST %sinvocation/%s/response?next HTTP/1.1\r\n%sContent-Type: %s\r\n"
+            b"Lambda-Runtime-Function-Response-Mode: streaming\r\nTransfer-Encoding: chunked\r\n"
+            b"Trailer: Lambda-Runtime-Function-Error-Type\r\n"
+            b"Trailer: Lambda-Runtime-Function-Error-Body\r\n\r\n"
+            % (_API, request_id.encode(), self._host, kind)
+        )
+        broke = None
+        try:
+            for piece in pieces:
+                if piece:
+                    self._send(b"%x\r\n%s\r\n" % (len(piece), piece))
+            self._send(b"0\r\n\r\n")
+        except Exception as error:
+            broke = error
+            described = _describe(error, request_id)
+            body = binascii.b2a_base64(_encode(described), newline=False)
+            trailers = b"%sLambda-Runtime-Function-Error-Body: %s\r\n"
+            self._send(b"0\r\n" + trailers % (_error_type(described), body) + b"\r\n")
+        return self._answered(), broke
+
     def fail_initialisation(self, error: dict[str, Any]) -> None:
         """Report that the handler could not be loaded."""
         self._send(self._post(b"init/error", _encode(error), _error_type(error)))
@@ -69,6 +98,10 @@ class _RuntimeApi:
         self, path: bytes, body: bytes, extra: bytes
     ) -> tuple[dict[str, str], bytes]:
         self._send(self._post(path + b"?next", body, extra))
+        return self._answered()
+
+    def _answered(self) -> tuple[dict[str, str], bytes]:
+        """The next invocation, which comes with the receipt or must be asked for."""
         status, headers, answer = self._read()
         if status == 200:
             return headers, answer
@@ -357,7 +390,8 @@ def _invoke(
     encode: Callable[[Any], str],
     event: bytes,
     context: LambdaContext,
-) -> bytes:
+) -> bytes | Generator[Any, None, Any]:
+    """The answer as JSON; a handler that is a generator answers piece by piece."""
     try:
         argument = decode(event.decode("utf-8", "surrogatepass"))
     except ValueError as error:
@@ -365,12 +399,36 @@ def _invoke(
             "Runtime.UnmarshalError", "Unable to unmarshal input: %s" % error, []
         ) from None
     result = handler(argument, context)
+    if type(result) is _GENERATOR:
+        return result
     try:
         return encode(result).encode("utf-8", "surrogatepass")
     except (TypeError, ValueError) as error:
         raise _HandlerError(
             "Runtime.MarshalError", "Unable to marshal response: %s" % error, []
         ) from None
+
+
+def _pieces(first: Any, rest: Iterator[Any]) -> Iterator[bytes]:
+    """What a generator yields, as bytes; a dict at its beginning is status, headers and cookies."""
+    if isinstance(first, dict):
+        yield _encode(first) + bytes(8)
+    elif first is not None:
+        yield _piece(first)
+    for value in rest:
+        yield _piece(value)
+
+
+def _piece(value: Any) -> bytes:
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass")
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    raise _HandlerError(
+        "Runtime.MarshalError",
+        "A handler that streams must yield str or bytes, not %s" % type(value).__name__,
+        [],
+    )
 
 
 class Prepared:
@@ -435,6 +493,9 @@ def main(prepared: Prepared, descriptor: int = -1) -> None:
         os.environ["_X_AMZN_TRACE_ID"] = headers["Lambda-Runtime-Trace-Id"]
         try:
             answer = _invoke(handler, decode, encode, event, LambdaContext(headers, fixed))
+            if type(answer) is _GENERATOR:
+                # Its code before the first piece may fail like any other.
+                first = next(answer, None)
         except Exception as error:
             described = _describe(error, request_id.request_id)
             del error
@@ -445,7 +506,16 @@ def main(prepared: Prepared, descriptor: int = -1) -> None:
         else:
             sys.stdout.flush()
             sys.stderr.flush()
-            headers, event = api.respond(request_id.request_id, answer)
+            current = request_id.request_id
+            if type(answer) is not _GENERATOR:
+                headers, event = api.respond(current, answer)  # type: ignore[arg-type]
+                continue
+            kind = _HTTP if isinstance(first, dict) else b"application/octet-stream"
+            (headers, event), broke = api.stream(current, kind, _pieces(first, answer))
+            if broke is not None:
+                _log_error(_describe(broke, current), current)
+            sys.stdout.flush()
+            sys.stderr.flush()
 
 
 if __name__ == "__main__":

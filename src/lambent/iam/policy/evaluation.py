@@ -23,13 +23,18 @@ class Requester:
     """Who asks.
 
     arn: of the user, the root or the role's session; role: of that session's role.  service: a
-    service that asks by itself, whose account is nobody's.
+    service that asks by itself, whose account is nobody's.  Who has none of them is anonymous.
     """
 
     account: str
     arn: str
     role: str = ""
     service: str = ""
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether nobody knows who it is."""
+        return not (self.account or self.arn or self.service)
 
     @property
     def is_root(self) -> bool:
@@ -161,7 +166,7 @@ def evaluate(request: Request, policies: Policies) -> Decision:
             return Decision(Outcome.EXPLICIT_DENY, f"with an explicit deny in {kind}", denying)
     given = [(each, reach) for each, reach in resource if each.allows]
     own = tuple(each for each in identity if each.allows)
-    if requester.service:
+    if requester.service or requester.is_anonymous:
         return _granted(request, tuple(each for each, _ in given), "resource-based policy")
     if requester.account == request.owner:
         direct = tuple(each for each, reach in given if reach is _Reach.DIRECT)
@@ -212,6 +217,10 @@ def _refused(request: Request, kind: str) -> Decision:
 def message(request: Request, decision: Decision) -> str:
     """AWS's words to who was denied."""
     return (
-        f"User: {request.requester.arn or request.requester.service} is not authorized to perform: "
+        f"User: {_name(request.requester)} is not authorized to perform: "
         f"{request.action} on resource: {request.resource} {decision.why}"
     )
+
+
+def _name(requester: Requester) -> str:
+    return requester.arn or requester.service or "anonymous"

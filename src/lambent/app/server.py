@@ -1,4 +1,4 @@
-"""The composition root: the one place that picks implementations and orders start and stop."""
+"""The server: everything it is made of, and the order in which that starts and stops."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import gc
 import logging
 import os
 import resource
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,8 +39,9 @@ from lambent.api.runtime_management import RecursionConfigs, RuntimeManagementCo
 from lambent.api.service import JsonService, QueryService, RestService, RpcService, Service
 from lambent.api.sts import SecurityTokens
 from lambent.api.tags import Tags
-from lambent.api.urls import FunctionUrls
+from lambent.api.urls import FunctionUrlConfigs
 from lambent.api.versions import Versions
+from lambent.app.isolation import open_backend, private_networks
 from lambent.aws import model, sigv4
 from lambent.blobs.files import FileBlobs
 from lambent.clock import Clock, SystemClock, utc
@@ -55,6 +55,7 @@ from lambent.functions.event_sources import EventSourceCatalog
 from lambent.functions.layers import LayerCatalog
 from lambent.functions.lifecycle import Lifecycle
 from lambent.functions.package import CodeCache
+from lambent.functions.response_stream import ResponseStream
 from lambent.functions.types import FunctionVersion
 from lambent.gateway.edge import Edge
 from lambent.gateway.events import EventReports
@@ -62,6 +63,7 @@ from lambent.gateway.forwarding import Forwarding
 from lambent.gateway.inward import Inward, queue_event
 from lambent.gateway.reports import Reports
 from lambent.gateway.stacks import Stacks
+from lambent.gateway.urls import FunctionUrls
 from lambent.http import Application, HttpServer
 from lambent.iam.authenticate import Authenticator, Principal
 from lambent.iam.authorizer import Authorizer
@@ -90,12 +92,7 @@ from lambent.pool.pool import Pool, PoolLimits
 from lambent.queue.sqlite import SqliteQueue
 from lambent.router.direct import DirectRouter
 from lambent.runtime.languages import Languages
-from lambent.sandbox import cgroups
-from lambent.sandbox.addresses import networks
-from lambent.sandbox.base import SandboxBackend, SandboxError
 from lambent.sandbox.kernel.child import ENDPOINT_PORT
-from lambent.sandbox.namespaces import NamespaceBackend
-from lambent.sandbox.process import ProcessBackend
 from lambent.store.sealed import SealedStore
 from lambent.store.sqlite import SqliteStore
 
@@ -126,7 +123,7 @@ class App:
         Order: what is durable, then what runs functions, then what may ask for it; the port last.
         """
         settings = self.settings
-        self._private = _private_networks(settings)
+        private = private_networks(settings)
         self.traces = None
         if settings.otlp_endpoint:
             self.traces = Traces(settings.otlp_endpoint, self.clock, ids.span_id)
@@ -164,7 +161,13 @@ class App:
         self.lifecycle = Lifecycle(
             self.catalog, self.layers, self.blobs, code, settings.unzipped_bytes, self._sign
         )
-        self.backend = await self._open_backend(data)
+        try:
+            self.backend = await open_backend(settings, data, self.clock, private, self.warnings)
+        except StartError:
+            await self.store.close()
+            os.close(self._lock)
+            raise
+        self._warn_of_relaxed_rules()
         factory = EnvironmentFactory(
             self.backend,
             self.languages,
@@ -236,6 +239,17 @@ class App:
             self.languages.names,
             Reports(self.owner, self.usage, concurrency.running, self.queue, self.clock),
             EventReports(self.queue, self.events.expect, self.clock),
+            FunctionUrls(
+                self.catalog,
+                self.invoker,
+                authenticator,
+                self.authorizer,
+                self.directory,
+                self.clock,
+                settings.payload_bytes,
+                self._new_stream,
+                self.measures.url,
+            ),
             Forwarding(
                 authenticator,
                 self.guard,
@@ -318,68 +332,17 @@ class App:
             os.close(self._lock)
             raise StartError(f"another server is using the data directory {data}") from None
 
-    async def _open_backend(self, data: Path) -> SandboxBackend:
+    def _warn_of_relaxed_rules(self) -> None:
         settings = self.settings
-        backend: SandboxBackend
-        groups: cgroups.ControlGroups | None = None
-        if settings.isolation == "process":
-            self.warnings.append(
-                "isolation = process: functions are NOT isolated; they can read and change "
-                "everything this user can"
-            )
-            backend = ProcessBackend(data / "run")
-        else:
-            groups = cgroups.detect(data)
-            if groups is None:
-                self.warnings.append(
-                    "no control groups can be used: CPU shares and freezing are not enforced, and "
-                    "memory is limited per process only (lambent doctor says how to mend it)"
-                )
-            elif groups.missing:
-                self.warnings.append(f"control groups lack: {', '.join(groups.missing)}")
-            backend = NamespaceBackend(
-                data / "run",
-                groups,
-                self.clock,
-                settings.prepared,
-                settings.prepared_megabytes * 1024 * 1024,
-                self._private,
-                _tmp_bytes(settings, data),
-            )
         if settings.authorization != "enforce":
             self.warnings.append(
                 f"authorization = {settings.authorization}: every user and every function may do "
-                "what its account's owner may"
+                "what its account's owner may, and function URLs are open"
             )
         if settings.authentication == "any":
             self.warnings.append(
                 "authentication = any: every request is believed; for development only"
             )
-        try:
-            await backend.open()
-            if backend.network_missing and settings.function_network == "required":
-                raise SandboxError(f"no network for functions: {backend.network_missing}")
-            if backend.disks_missing and settings.function_tmp == "disk":
-                raise SandboxError(f"no disks for /tmp: {backend.disks_missing}")
-        except (SandboxError, TimeoutError) as error:
-            await backend.close()
-            await self.store.close()
-            os.close(self._lock)
-            raise StartError(
-                f"{error}\nRun `lambent doctor` to see why. Functions are never run without "
-                "isolation unless you set isolation = process."
-            ) from error
-        if backend.network_missing:
-            self.warnings.append(
-                f"functions reach this server and nothing else: {backend.network_missing} "
-                "(lambent doctor says how to mend it; function_network = none says you want it so)"
-            )
-        if backend.disks_missing and groups is not None and "memory" not in groups.missing:
-            self.warnings.append(
-                f"/tmp of functions counts as their memory: {backend.disks_missing} "
-                "(function_tmp = memory says you want it so)"
-            )
-        return backend
 
     def _neighbours(self) -> dict[str, Neighbour]:
         """Who answers for each service beside Lambda."""
@@ -469,7 +432,7 @@ class App:
             ReservedConcurrency(catalog, concurrency),
             ProvisionedConcurrencyConfigs(catalog, self.pool, clock, concurrency),
             EventInvokeConfigs(catalog, clock),
-            FunctionUrls(catalog, clock),
+            FunctionUrlConfigs(catalog, clock),
             EventSourceMappings(catalog, self.mappings, clock),
             signing,
             RuntimeManagementConfigs(catalog),
@@ -484,7 +447,17 @@ class App:
                 settings.event_bytes,
                 self.events.accept,
                 clock,
+                self._new_stream,
             ),
+        )
+
+    def _new_stream(self) -> ResponseStream:
+        settings = self.settings
+        return ResponseStream(
+            self.clock,
+            settings.stream_bytes,
+            settings.stream_burst_bytes,
+            settings.stream_rate_bytes,
         )
 
     def _log_writer(
@@ -556,24 +529,6 @@ class App:
                 await asyncio.to_thread(self.key_use.save)
             if turns % _EXPIRE_TURNS == 0:
                 await self.logs.expire(self.clock.time())
-
-
-def _private_networks(settings: Settings) -> list[str] | None:
-    """Those that functions may reach beside the internet; None where they have no network."""
-    if settings.function_network == "none":
-        return None
-    try:
-        return networks(settings.function_network_allow)
-    except SandboxError as error:
-        raise StartError(f"function_network_allow: {error}") from error
-
-
-def _tmp_bytes(settings: Settings, data: Path) -> int:
-    """What all /tmp of functions may take of the disk; 0 where they are memory."""
-    if settings.function_tmp == "memory":
-        return 0
-    free = shutil.disk_usage(data).free
-    return min(settings.function_tmp_megabytes * 1024 * 1024, free // 2)
 
 
 def _raise_descriptor_limit() -> None:

@@ -1,0 +1,5 @@
+"""The composition root: the one place that picks implementations and orders start and stop."""
+
+from lambent.app.server import App
+
+__all__ = ["App"]

@@ -1,0 +1,324 @@
+"""Function URLs by real HTTP: who may, what the function sees, what the client gets."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from tests.conftest import Functions, Server, User, allow
+
+ECHO = "def handler(event, context):\n    return event\n"
+# Answers what it is told to.
+PARROT = "import json\ndef handler(event, context):\n    return json.loads(event['body'])\n"
+
+
+@dataclass
+class Got:
+    """An answer: status, headers (lower-case; those that come again joined), body."""
+
+    status: int
+    headers: dict[str, str]
+    cookies: list[str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def ask(
+    server: Server,
+    url: str,
+    method: str = "GET",
+    path: str = "/",
+    body: bytes = b"",
+    headers: dict[str, str] | None = None,
+) -> Got:
+    """Ask a function URL; its name need not be known to anybody but the server."""
+    parts, address = urlsplit(url), urlsplit(server.endpoint)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
+    target = parts.path.rstrip("/") + path
+    connection.request(method, target, body, {"host": parts.netloc, **(headers or {})})
+    answer = connection.getresponse()
+    got = Got(
+        answer.status,
+        {name.lower(): value for name, value in answer.getheaders()},
+        answer.headers.get_all("set-cookie") or [],
+        answer.read(),
+    )
+    connection.close()
+    return got
+
+
+class Urls:
+    """Functions with URLs."""
+
+    def __init__(self, functions: Functions) -> None:
+        self.functions = functions
+        self.server = functions.server
+        self.client = functions.client
+
+    def create(self, code: str, **config: Any) -> tuple[str, str]:
+        """A function that everybody may ask, and its URL."""
+        name = self.functions.create(code)
+        return name, self.open(name, **config)
+
+    def open(self, name: str, public: bool = True, **config: Any) -> str:
+        parameters = {"FunctionName": name, "AuthType": "NONE", **config}
+        url = self.client.create_function_url_config(**parameters)["FunctionUrl"]
+        if public:
+            self.let_everybody(name, **{k: v for k, v in config.items() if k == "Qualifier"})
+        return str(url)
+
+    def let_everybody(self, name: str, **more: Any) -> None:
+        self.client.add_permission(
+            FunctionName=name,
+            StatementId="url",
+            Action="lambda:InvokeFunctionUrl",
+            Principal="*",
+            FunctionUrlAuthType="NONE",
+            **more,
+        )
+        self.client.add_permission(
+            FunctionName=name,
+            StatementId="invoke",
+            Action="lambda:InvokeFunction",
+            Principal="*",
+            InvokedViaFunctionUrl=True,
+            **more,
+        )
+
+
+@pytest.fixture
+def urls(functions: Functions) -> Iterator[Urls]:
+    yield Urls(functions)
+
+
+def test_a_request_becomes_an_event_and_its_answer_a_response(urls: Urls) -> None:
+    _, url = urls.create(ECHO)
+    assert ".lambda-url.us-east-1.localhost:" in url
+    got = ask(
+        urls.server,
+        url,
+        "POST",
+        "/a%20b/c?x=1&x=2&y",
+        b'{"n": 1}',
+        {
+            "Content-Type": "application/json",
+            "X-Thing": "one",
+            "Cookie": "a=1; b=2",
+            "X-Forwarded-For": "9.9.9.9",
+        },
+    )
+    assert (got.status, got.headers["content-type"]) == (200, "application/json")
+    event = got.json()
+    assert event["rawPath"] == "/a%20b/c" and event["rawQueryString"] == "x=1&x=2&y"
+    assert event["queryStringParameters"] == {"x": "1,2", "y": ""}
+    assert event["cookies"] == ["a=1", "b=2"] and event["body"] == '{"n": 1}'
+    assert event["headers"]["x-thing"] == "one"
+    context = event["requestContext"]
+    assert context["http"]["method"] == "POST" and context["accountId"] == "anonymous"
+    # Who asks cannot say that he is somebody else.
+    assert context["http"]["sourceIp"] == event["headers"]["x-forwarded-for"] == "127.0.0.1"
+    assert abs(context["timeEpoch"] / 1000 - time.time()) < 60
+    assert context["requestId"] == got.headers["x-amzn-requestid"]
+    moment = datetime.strptime(context["time"], "%d/%b/%Y:%H:%M:%S %z")
+    assert abs((datetime.now(UTC) - moment).total_seconds()) < 60
+
+
+def test_a_response_is_what_the_function_says(urls: Urls) -> None:
+    _, url = urls.create(PARROT)
+
+    def answered(answer: Any) -> Got:
+        body = json.dumps(answer).encode()
+        return ask(urls.server, url, "POST", "/", body, {"content-type": "application/json"})
+
+    got = answered(
+        {
+            "statusCode": 418,
+            "headers": {"content-type": "text/plain", "x-a": "b\r\nx-evil: 1"},
+            "cookies": ["a=1", "b=2"],
+            "body": "AP8=",
+            "isBase64Encoded": True,
+        }
+    )
+    assert (got.status, got.body, got.cookies) == (418, b"\x00\xff", ["a=1", "b=2"])
+    assert got.headers["content-type"] == "text/plain" and "x-evil" not in got.headers
+    got = answered("just text")
+    assert (got.status, got.body) == (200, b'"just text"')
+    bad = answered({"statusCode": 200, "body": {"an": "object"}})
+    assert (bad.status, bad.body) == (502, b"Internal Server Error")
+    assert answered({"statusCode": 204, "body": "never sent"}).body == b""
+
+
+def test_what_goes_wrong_has_awss_status(urls: Urls) -> None:
+    name, url = urls.create("def handler(e, c):\n    raise ValueError('secret')\n")
+    got = ask(urls.server, url)
+    assert (got.status, got.body) == (502, b"Internal Server Error")
+    urls.client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+    got = ask(urls.server, url)
+    assert got.status == 429 and got.headers["x-amzn-errortype"] == "TooManyRequestsException"
+    assert got.json()["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
+    too_large = ask(urls.server, url, "POST", "/", b"x" * (6 * 1024 * 1024 + 1))
+    assert too_large.status == 413
+    unknown = url.replace(urlsplit(url).netloc.partition(".")[0], "a" * 32)
+    got = ask(urls.server, unknown)
+    assert (got.status, got.json()) == (403, {"Message": None})
+    urls.client.delete_function_url_config(FunctionName=name)
+    assert ask(urls.server, url).status == 403
+
+
+def test_a_url_is_there_by_path_too(urls: Urls) -> None:
+    _, url = urls.create(ECHO)
+    url_id = urlsplit(url).netloc.partition(".")[0]
+    by_path = f"{urls.server.endpoint}/_lambent/urls/{url_id}/"
+    event = ask(urls.server, by_path, path="/x/y?z=1").json()
+    assert (event["rawPath"], event["rawQueryString"]) == ("/x/y", "z=1")
+    assert event["requestContext"]["domainPrefix"] == url_id
+    assert ask(urls.server, by_path.rstrip("/"), path="").json()["rawPath"] == "/"
+
+
+def test_nobody_may_whom_no_policy_lets(urls: Urls) -> None:
+    name = urls.functions.create(ECHO)
+    url = urls.open(name, public=False)
+    got = ask(urls.server, url)
+    assert got.status == 403 and got.headers["x-amzn-errortype"] == "AccessDeniedException"
+    assert "urls-auth.html" in got.json()["Message"]
+    # One of the two permissions is not enough.
+    urls.client.add_permission(
+        FunctionName=name,
+        StatementId="half",
+        Action="lambda:InvokeFunctionUrl",
+        Principal="*",
+        FunctionUrlAuthType="NONE",
+    )
+    assert ask(urls.server, url).status == 403
+    urls.client.remove_permission(FunctionName=name, StatementId="half")
+    urls.let_everybody(name)
+    assert ask(urls.server, url).status == 200
+    # What lets everybody in by the URL does not let them in by the API, nor to a signed URL.
+    urls.client.update_function_url_config(FunctionName=name, AuthType="AWS_IAM")
+    assert ask(urls.server, url).status == 403
+
+
+def signed(
+    urls: Urls, url: str, key: dict[str, str], body: bytes = b"", service: str = "lambda"
+) -> dict[str, str]:
+    """Headers of a POST that botocore signs."""
+    request = AWSRequest("POST", url, data=body, headers={"content-type": "text/plain"})
+    request.headers["host"] = urlsplit(url).netloc
+    credentials = Credentials(key["AccessKeyId"], key["SecretAccessKey"])
+    SigV4Auth(credentials, service, "us-east-1").add_auth(request)
+    return dict(request.headers.items())
+
+
+def test_a_signed_url_wants_a_signature_and_a_policy(urls: Urls) -> None:
+    name = urls.functions.create(ECHO)
+    url = urls.open(name, public=False, AuthType="AWS_IAM")
+    server = urls.server
+    user = User(server, name[-60:])
+
+    def asked(headers: dict[str, str], body: bytes = b"hello") -> Got:
+        return ask(server, url, "POST", "/", body, headers)
+
+    assert asked({}).status == 403
+    good = signed(urls, url, user.key, b"hello")
+    assert asked(good).status == 403  # who he is is known, that he may is not
+    arn = f"arn:aws:lambda:us-east-1:000000000000:function:{name}"
+    user.may(allow(["lambda:InvokeFunctionUrl", "lambda:InvokeFunction"], arn))
+    event = asked(good).json()
+    assert event["body"] == "hello"
+    iam = event["requestContext"]["authorizer"]["iam"]
+    assert iam["userArn"] == f"arn:aws:iam::000000000000:user/{name[-60:]}"
+    assert iam["accessKey"] == user.key["AccessKeyId"] and iam["userId"].startswith("AIDA")
+    assert event["requestContext"]["accountId"] == "000000000000"
+    assert "authorization" not in event["headers"]
+    assert asked(good, b"hellO").status == 403
+    assert asked(signed(urls, url, user.key, b"hello", "execute-api")).status == 403
+    user.may(
+        allow(
+            ["lambda:InvokeFunctionUrl", "lambda:InvokeFunction"],
+            arn,
+            Condition={"StringEquals": {"lambda:FunctionUrlAuthType": "NONE"}},
+        )
+    )
+    assert asked(good).status == 403
+
+
+def test_an_alias_has_a_url_of_its_own(urls: Urls) -> None:
+    code = "def handler(e, c):\n    return c.function_version + ' ' + c.invoked_function_arn\n"
+    name = urls.functions.create(code)
+    version = urls.client.publish_version(FunctionName=name)["Version"]
+    urls.client.create_alias(FunctionName=name, Name="live", FunctionVersion=version)
+    plain = urls.open(name)
+    live = urls.open(name, Qualifier="live")
+    assert ask(urls.server, plain).json().startswith("$LATEST ")
+    told = ask(urls.server, live).json()
+    assert told.startswith(f"{version} ") and told.endswith(f":{name}:live")
+
+
+def test_a_browser_of_another_origin_is_answered_without_the_function(urls: Urls) -> None:
+    cors = {
+        "AllowOrigins": ["https://shop.example"],
+        "AllowMethods": ["PUT"],
+        "AllowHeaders": ["content-type"],
+        "MaxAge": 300,
+    }
+    _, url = urls.create("def handler(e, c):\n    raise ValueError('not to be run')\n", Cors=cors)
+    asks = {"Origin": "https://shop.example", "Access-Control-Request-Method": "PUT"}
+    got = ask(urls.server, url, "OPTIONS", headers=asks)
+    assert (got.status, got.body) == (200, b"")
+    assert got.headers["access-control-allow-origin"] == "https://shop.example"
+    assert got.headers["access-control-allow-methods"] == "PUT"
+    assert got.headers["access-control-allow-headers"] == "content-type"
+    assert got.headers["access-control-max-age"] == "300"
+    other = ask(urls.server, url, "OPTIONS", headers={**asks, "Origin": "https://evil.example"})
+    assert not any(name.startswith("access-control") for name in other.headers)
+    failed = ask(urls.server, url, headers={"Origin": "https://shop.example"})
+    assert failed.status == 502
+    assert failed.headers["access-control-allow-origin"] == "https://shop.example"
+
+
+def test_urls_are_known_again_after_a_restart(servers: Any) -> None:
+    server = servers()
+    functions = Functions(server, "restarted")
+    _, url = Urls(functions).create(ECHO)
+    assert ask(server, url).status == 200
+    assert server.stop() == 0
+    server = servers()
+    again = url.replace(urlsplit(url).netloc, urlsplit(url).hostname or "")
+    assert ask(server, again).status == 200
+
+
+def test_requests_are_counted(urls: Urls) -> None:
+    name, url = urls.create(PARROT)
+    for status in (200, 404, 500):
+        body = json.dumps({"statusCode": status}).encode()
+        ask(urls.server, url, "POST", "/", body, {"content-type": "application/json"})
+    metrics = urls.server.client("cloudwatch")
+
+    def total(metric: str) -> float:
+        now = time.time()
+        points = metrics.get_metric_statistics(
+            Namespace="AWS/Lambda",
+            MetricName=metric,
+            Dimensions=[{"Name": "FunctionName", "Value": name}],
+            StartTime=now - 3600,
+            EndTime=now + 60,
+            Period=60,
+            Statistics=["Sum"],
+        )["Datapoints"]
+        return float(sum(each["Sum"] for each in points))
+
+    counts = [total(m) for m in ("UrlRequestCount", "Url4xxCount", "Url5xxCount")]
+    assert counts == [3.0, 1.0, 1.0]
