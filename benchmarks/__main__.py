@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks import authorization, control, events, languages
+from benchmarks import authorization, control, events, languages, urls
 from lambent.aws import sigv4
 from tests.conftest import ROLE, RUNTIME, Server, make_zip, start_server
 
@@ -212,7 +212,7 @@ def main() -> int:
     """Run what is asked for, or everything."""
     parser = argparse.ArgumentParser(prog="scripts/bench")
     names = ["warm", "cold", "burst", "memory", "thousand", "control", "languages", "authorization"]
-    names.append("events")
+    names += ["events", "urls"]
     parser.add_argument("names", nargs="*", metavar="|".join(names))
     chosen = parser.parse_args().names or names
     table = Table()
@@ -233,6 +233,8 @@ def main() -> int:
         authorization.run(table)
     if "events" in chosen:
         events.run(table, create, load, signed)
+    if "urls" in chosen:
+        urls.run(table, create, load, signed)
     if "control" in chosen:
         control.run(table)
     return 1 if table.failed else 0
