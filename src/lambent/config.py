@@ -109,6 +109,14 @@ class Settings:
     account_concurrency: int = _setting(
         1000, "Invocations of one account and region that may run at the same time."
     )
+    requests_per_environment: int = _setting(
+        10,
+        "Synchronous invocations a second for each that may run at the same time, of an account or "
+        "of a reserved function (AWS: 10); 0 for no bound.",
+    )
+    scaling_environments: int = _setting(
+        1000, "New environments of one function in ten seconds (AWS: 1,000)."
+    )
     environments: int = _setting(
         1000, "Execution environments kept on this machine; the longest idle makes room."
     )

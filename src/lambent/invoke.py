@@ -13,7 +13,7 @@ from collections.abc import Callable
 from lambent import ids
 from lambent.arn import function_arn
 from lambent.clock import Clock
-from lambent.errors import TooManyRequests
+from lambent.errors import InvalidParameterValue, TooManyRequests
 from lambent.functions.catalog import Catalog
 from lambent.functions.response_stream import ResponseStream
 from lambent.functions.types import FunctionVersion, Invocation, Outcome
@@ -32,7 +32,7 @@ class LocalExecutor:
     async def run(self, invocation: Invocation) -> Outcome:
         version = invocation.version
         try:
-            lease = await self._pool.acquire(version, invocation.request_id)
+            lease = await self._pool.acquire(version, invocation.request_id, invocation.tenant)
         except InitFailed as failed:
             tail = failed.tail if invocation.log_tail else b""
             return Outcome(failed.result.payload, version.version, "Unhandled", tail)
@@ -44,6 +44,19 @@ class LocalExecutor:
             self._pool.release(environment)
         error = None if result.status == "success" else "Unhandled"
         return Outcome(result.payload, version.version, error, tail)
+
+
+def check_tenant(version: FunctionVersion, tenant: str) -> None:
+    """Raise InvalidParameterValue where a tenant is missing, or is none of a function's business.
+
+    Source: AWS Lambda Developer Guide, "Tenant isolation".
+    """
+    if version.configuration.tenancy is None:
+        raise InvalidParameterValue(
+            "The invoked function is not enabled with tenancy configuration."
+        )
+    if not tenant:
+        raise InvalidParameterValue("Add a valid tenant ID in your request.")
 
 
 class Invoker:
@@ -83,20 +96,28 @@ class Invoker:
         log_tail: bool = False,
         request_id: str | None = None,
         stream: ResponseStream | None = None,
+        asynchronous: bool = False,
+        tenant: str = "",
     ) -> tuple[str, Outcome]:
         """Run a function once and return the request's id and what became of it.
 
         payload is JSON text; client_context is decoded JSON text.  trace_id: the caller's; without
         one a trace begins here, sampled if the function's tracing is Active, as on AWS.
-        request_id: of an event that has one already.  stream: see ``Invocation``.
+        request_id: of an event that has one already.  stream: see ``Invocation``.  asynchronous:
+        nobody waits for it.  tenant: whom it is for; wanted by functions with tenants and by no
+        others, which raises InvalidParameterValue.
         """
         target = self._catalog.known(account, region, name, qualifier)
         if target is None:
             target = await self._catalog.resolve(account, region, name, qualifier)
         version, reserved = target
+        if tenant or version.configuration.tenancy is not None:
+            check_tenant(version, tenant)
         others = self._catalog.reserved(account, region)
         try:
-            admitted = self._concurrency.admit(account, region, name, reserved, others)
+            admitted = self._concurrency.admit(
+                account, region, name, reserved, others, asynchronous
+            )
         except TooManyRequests:
             self._throttled((account, region, name), version.version)
             raise
@@ -112,6 +133,7 @@ class Invoker:
                 or ids.trace_id(self._clock.time(), version.configuration.tracing_mode == "Active"),
                 log_tail,
                 stream=stream,
+                tenant=tenant,
             )
             return request_id, await self._router.dispatch(invocation)
         finally:

@@ -58,7 +58,7 @@ def test_what_runs_now_is_told_of_account_and_function(tmp_path: Path) -> None:
     async def scenario() -> None:
         metrics, measures = made(tmp_path)
         version = make_version()
-        concurrency = Concurrency(100)
+        concurrency = Concurrency(100, 0, ManualClock())
         account, region = version.account, version.region
         for name, reserved in (("f", None), ("f", None), ("own", 5)):
             concurrency.admit(account, region, name, reserved, 5)

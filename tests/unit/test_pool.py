@@ -62,12 +62,12 @@ def version(name: str, modified: float = 0.0) -> FunctionVersion:
 class World:
     """A pool, its clock and all it ever started."""
 
-    def __init__(self, environments: int = 10, fail: int = 0) -> None:
+    def __init__(self, environments: int = 10, fail: int = 0, scaling: int = 1000) -> None:
         self.clock = ManualClock()
         self.started: list[str] = []
         self.allowed: list[tuple[str, float]] = []
         self.fail = fail
-        limits = PoolLimits(environments, 2, 1.0, 60.0, 10.0, 3600.0)
+        limits = PoolLimits(environments, 2, 1.0, 60.0, 10.0, 3600.0, scaling)
         self.pool = Pool(self.start, self.clock, limits)
 
     async def start(
@@ -80,6 +80,43 @@ class World:
             self.fail -= 1
             raise InitFailed(Result("error", b"{}", "Function.Broken"), b"")
         return cast(ExecutionEnvironment, Pretended(made))
+
+
+def test_tenants_share_nothing_that_was_started() -> None:
+    async def scenario() -> None:
+        world = World()
+        first = await world.pool.acquire(version("f"), "1", "blue")
+        world.pool.release(first.environment)
+        other = await world.pool.acquire(version("f"), "2", "green")
+        assert other.environment is not first.environment and other.first
+        again = await world.pool.acquire(version("f"), "3", "blue")
+        assert again.environment is first.environment
+        for lease in (other, again):
+            world.pool.release(lease.environment)
+        world.clock.advance(61)
+        world.pool.reap()
+        assert world.pool.size == 0 and world.started == ["f", "f"]
+        await world.pool.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_function_may_have_only_so_many_new_environments_in_ten_seconds() -> None:
+    async def scenario() -> None:
+        world = World(environments=20, scaling=5)
+        for number in range(5):
+            await world.pool.acquire(version("f"), str(number))
+        with pytest.raises(TooManyRequests) as refused:
+            await world.pool.acquire(version("f"), "6")
+        assert refused.value.extra["Reason"] == "ConcurrentInvocationLimitExceeded"
+        await world.pool.acquire(version("g"), "7")
+        world.clock.advance(2)
+        await world.pool.acquire(version("f"), "8")
+        with pytest.raises(TooManyRequests):
+            await world.pool.acquire(version("f"), "9")
+        await world.pool.close()
+
+    asyncio.run(scenario())
 
 
 def test_an_environment_is_reused_and_reaped_when_its_time_is_over() -> None:

@@ -78,6 +78,10 @@ def changes(parameters: dict[str, Any]) -> dict[str, Any]:
         found["dead_letter_target"] = _dead_letter_target(parameters["DeadLetterConfig"])
     if "SnapStart" in parameters:
         found["snap_start"] = parameters["SnapStart"].get("ApplyOn", "None")
+        if found.get("tenancy") and found["snap_start"] != "None":
+            raise InvalidParameterValue(
+                "SnapStart is not supported for functions with tenant isolation."
+            )
     if "FileSystemConfigs" in parameters:
         found["file_systems"] = tuple(parameters["FileSystemConfigs"])
     if "LoggingConfig" in parameters:

@@ -143,9 +143,13 @@ class EventSourceMappings:
         """The ARN of the function to feed, with its qualifier; raises InvalidParameterValue."""
         name, qualifier = reference(context, text, None)
         try:
-            await self._catalog.resolve(context.account, context.region, name, qualifier)
+            target = await self._catalog.resolve(context.account, context.region, name, qualifier)
         except ResourceNotFound:
             raise InvalidParameterValue("Function does not exist") from None
+        if target[0].configuration.tenancy is not None:
+            raise InvalidParameterValue(
+                "Event source mappings are not supported for functions with tenant isolation."
+            )
         return function_arn(context.region, context.account, name, qualifier)
 
 

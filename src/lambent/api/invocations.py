@@ -23,7 +23,7 @@ from lambent.errors import (
 )
 from lambent.functions.response_stream import ResponseStream
 from lambent.functions.types import LATEST, Outcome
-from lambent.invoke import Invoker
+from lambent.invoke import Invoker, check_tenant
 from lambent.queue.base import Event
 
 _CLIENT_CONTEXT_BYTES = 3583
@@ -62,9 +62,10 @@ class Invocations:
         if kind == "DryRun":
             await self._invoker.resolve(account, region, name, qualifier)
             return {"StatusCode": 204}
-        for unoffered in ("TenantId", "DurableExecutionName"):
-            if unoffered in parameters:
-                raise OperationNotOffered(f"{unoffered} is not offered by this version of Lambent.")
+        if "DurableExecutionName" in parameters:
+            raise OperationNotOffered(
+                "DurableExecutionName is not offered by this version of Lambent."
+            )
         _check_json(payload)
         if kind == "Event":
             return await self._queue(context, account, name, qualifier, payload, parameters)
@@ -79,6 +80,7 @@ class Invocations:
             client_context=_client_context(client_context) if client_context is not None else None,
             trace_id=context.headers.get("x-amzn-trace-id"),
             log_tail=log_tail,
+            tenant=parameters.get("TenantId", ""),
         )
         result: dict[str, Any] = {
             "StatusCode": 200,
@@ -128,6 +130,7 @@ class Invocations:
                 log_tail=log_tail,
                 request_id=request_id,
                 stream=stream,
+                tenant=parameters.get("TenantId", ""),
             )
         )
         self._streaming.add(task)
@@ -164,7 +167,10 @@ class Invocations:
                 f"Request must be smaller than {self._event_bytes} bytes for the InvokeFunction "
                 "operation"
             )
-        await self._invoker.resolve(account, context.region, name, qualifier)
+        version = await self._invoker.resolve(account, context.region, name, qualifier)
+        tenant = parameters.get("TenantId", "")
+        if tenant or version.configuration.tenancy is not None:
+            check_tenant(version, tenant)
         client_context = parameters.get("ClientContext")
         event = Event(
             ids.uuid(),
@@ -176,6 +182,7 @@ class Invocations:
             self._clock.time(),
             _client_context(client_context) if client_context is not None else None,
             context.headers.get("x-amzn-trace-id", ""),
+            tenant,
         )
         await self._accept(event)
         return {"StatusCode": 202, "RequestId": event.id}

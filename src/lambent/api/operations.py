@@ -15,10 +15,8 @@ from lambent.aws import model
 PARTLY = {
     "CreateEventSourceMapping": "configuration only: nothing is polled yet",
     "CreateFunction": "no container images, capacity providers, durable or GPU configuration; "
-    "VpcConfig, FileSystemConfigs, KMSKeyArn, SnapStart and TenancyConfig are kept and "
-    "shown only",
-    "CreateFunctionUrlConfig": "configuration only: the URL is not served yet",
-    "Invoke": "no tenants",
+    "VpcConfig, FileSystemConfigs, KMSKeyArn and SnapStart are kept and shown only",
+    "Invoke": "no durable executions",
     "PublishLayerVersion": "signatures of code are not checked",
     "PublishVersion": "not to $LATEST.PUBLISHED",
     "PutFunctionCodeSigningConfig": "configuration only: signatures of code are not checked",

@@ -100,6 +100,10 @@ class ProvisionedConcurrencyConfigs:
                 "Provisioned Concurrency Configs cannot be applied to unpublished function "
                 "versions."
             )
+        if function.has_tenants:
+            raise InvalidParameterValue(
+                "Provisioned Concurrency is not supported for functions with tenant isolation."
+            )
         alias = function.aliases.get(qualifier)
         if alias is not None and any(alias.refers_to(each) for each in function.provisioned):
             raise InvalidParameterValue(

@@ -43,6 +43,11 @@ class FunctionUrlConfigs:
             cors=_cors(parameters),
         )
 
+        if found.has_tenants:
+            raise InvalidParameterValue(
+                "Function URLs are not supported for functions with tenant isolation."
+            )
+
         def change(function: Function) -> Function:
             if qualifier in function.urls:
                 raise ResourceConflict(

@@ -192,6 +192,7 @@ class App:
                 settings.idle_seconds,
                 settings.init_seconds,
                 settings.age_seconds,
+                settings.scaling_environments,
             ),
         )
         self.lifecycle.attach(
@@ -199,7 +200,9 @@ class App:
         )
         router = DirectRouter()
         router.announce(LocalExecutor(self.pool))
-        concurrency = self.concurrency = Concurrency(settings.account_concurrency)
+        concurrency = self.concurrency = Concurrency(
+            settings.account_concurrency, settings.requests_per_environment, self.clock
+        )
         self.invoker = Invoker(
             self.catalog, concurrency, router, self.clock, self.measures.throttled
         )

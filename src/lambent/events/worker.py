@@ -120,6 +120,8 @@ class EventWorker:
                 client_context=event.client_context,
                 trace_id=event.trace_id or None,
                 request_id=event.id,
+                asynchronous=True,
+                tenant=event.tenant,
             )
         except ResourceNotFound:
             await self._lay_aside(event)

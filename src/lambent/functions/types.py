@@ -222,6 +222,11 @@ class Function:
         """Its ARN with a qualifier."""
         return f"{self.latest.function_arn}:{qualifier}"
 
+    @property
+    def has_tenants(self) -> bool:
+        """Whether each invocation is for a tenant, whose environments are nobody else's."""
+        return self.latest.configuration.tenancy is not None
+
     def with_latest(self, **changes: Any) -> Function:
         """This function with $LATEST changed."""
         return replace(self, latest=replace(self.latest, **changes))
@@ -251,6 +256,7 @@ class Invocation:
 
     client_context is JSON text, already decoded; deadlines follow from the version's timeout.
     stream: where a response goes that the function streams; without one it is gathered.
+    tenant: whom it is for, where the function keeps its tenants apart.
     """
 
     version: FunctionVersion
@@ -262,6 +268,7 @@ class Invocation:
     log_tail: bool = False
     cognito_identity: str | None = None
     stream: ResponseStream | None = None
+    tenant: str = ""
 
 
 @dataclass(slots=True)

@@ -124,8 +124,9 @@ class ExecutionEnvironment:
         self.state = State.STARTING
         self.init_duration: float | None = None
         self.idle_since = 0.0
-        # See Measure; the pool's to set.
+        # The pool's to set: see Measure, and whose it is where the function has tenants.
         self.provisioned: bool | None = None
+        self.tenant = ""
         self.born = clock.monotonic()
         self._clock = clock
         self._log_rate = log_rate
@@ -134,8 +135,7 @@ class ExecutionEnvironment:
         self._endpoint = endpoint
         self._door: Door | None = None
         # The most memory it has used, in MB, and when that was read.
-        self._peak = 0
-        self._peak_read = -math.inf
+        self._peak, self._peak_read = 0, -math.inf
         # How long the last invocation took.
         self._last = math.inf
         self._external = extensions
@@ -322,7 +322,7 @@ class ExecutionEnvironment:
         journal = self._journal
         if self._begun != request_id:
             journal.tail = bytearray() if invocation.log_tail else None
-            journal.start(request_id, invocation.trace_id)
+            journal.start(request_id, invocation.trace_id, invocation.tenant)
         try:
             result = await turn
         except asyncio.CancelledError:

@@ -19,6 +19,7 @@ from lambent.clock import Clock
 from lambent.errors import ServiceFailure, TooManyRequests
 from lambent.functions.types import FunctionVersion
 from lambent.pool.environment import ExecutionEnvironment, InitFailed, State
+from lambent.pool.rates import TokenBucket
 from lambent.sandbox.base import SandboxError
 
 _log = logging.getLogger(__name__)
@@ -35,7 +36,8 @@ PROVISIONED_INIT_SECONDS = 130.0
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
     """Environments in all, starting at once; seconds until idle ones are frozen and retired, for
-    an initialisation, and of an environment's whole life."""
+    an initialisation, and of an environment's whole life; new ones of one function in ten seconds,
+    which come back little by little (AWS Lambda Developer Guide, "Lambda function scaling")."""
 
     environments: int
     cold_starts: int
@@ -43,6 +45,11 @@ class PoolLimits:
     idle_seconds: float
     init_seconds: float
     age_seconds: float = float("inf")
+    scaling: int = 1000
+
+
+Key = tuple[str, str, str, str, float, str]
+"""A version's identity and the tenant, "" for functions that know none."""
 
 
 @dataclass(slots=True)
@@ -64,9 +71,10 @@ class _Waiter:
 
 @dataclass(slots=True)
 class _Line:
-    """The environments and the waiting invocations of one version."""
+    """The environments and the waiting invocations of one version, or of one of its tenants."""
 
     version: FunctionVersion
+    tenant: str = ""
     idle: list[ExecutionEnvironment] = field(default_factory=list)
     waiting: deque[_Waiter] = field(default_factory=deque)
     # Starts asked for, of which some are in progress; environments, those in progress included.
@@ -76,6 +84,11 @@ class _Line:
     # How many are to be kept ready, and whether the last attempt to start one failed.
     provisioned: int = 0
     failed: bool = False
+
+    @property
+    def key(self) -> Key:
+        """What its environments are known by."""
+        return (*self.version.identity, self.tenant)
 
     @property
     def ready(self) -> int:
@@ -102,8 +115,8 @@ class _Line:
 
 # How long an invocation waits for an environment that has answered to ask for the next event.
 _REST_SECONDS = 0.3
-
-Key = tuple[str, str, str, str, float]
+_SCALING_SECONDS = 10.0
+_MOST_BUCKETS = 10_000
 
 
 class Pool:
@@ -120,6 +133,7 @@ class Pool:
         self._warm: deque[tuple[float, ExecutionEnvironment]] = deque()
         # Those that have answered and not asked for more yet.
         self._resting: set[ExecutionEnvironment] = set()
+        self._scaling: dict[tuple[str, str, str], TokenBucket] = {}
         self._starts: deque[_Line] = deque()
         self._starting = 0
         self._total = 0
@@ -129,12 +143,13 @@ class Pool:
 
     # -- taking and giving back -----------------------------------------------------------
 
-    async def acquire(self, version: FunctionVersion, request_id: str) -> Lease:
-        """An environment ready for an event; raises InitFailed, TooManyRequests."""
-        key = version.identity
+    async def acquire(self, version: FunctionVersion, request_id: str, tenant: str = "") -> Lease:
+        """An environment ready for an event, which no other tenant has been in; raises
+        InitFailed, TooManyRequests."""
+        key = (*version.identity, tenant)
         line = self._lines.get(key)
         if line is None:
-            line = self._lines[key] = _Line(version)
+            line = self._lines[key] = _Line(version, tenant)
         while line.idle:
             environment = line.idle.pop()
             self._idle.pop(environment, None)
@@ -175,7 +190,7 @@ class Pool:
     def release(self, environment: ExecutionEnvironment) -> None:
         """Take an environment back; one that ended or is outdated is let go."""
         self._resting.discard(environment)
-        line = self._lines.get(environment.identity)
+        line = self._lines.get((*environment.identity, environment.tenant))
         state = environment.state
         if line is not None and not self._closed:
             if state is State.FINISHING:
@@ -266,25 +281,30 @@ class Pool:
 
     # -- provisioned concurrency ----------------------------------------------------------
 
+    def _line(self, version: FunctionVersion) -> _Line | None:
+        """A version's, where it knows no tenants."""
+        return self._lines.get((*version.identity, ""))
+
     def provision(self, version: FunctionVersion, wanted: int) -> None:
         """Keep so many environments of a version, started ahead and never retired as idle."""
-        line = self._lines.get(version.identity)
+        line = self._line(version)
         if line is None:
             if not wanted:
                 return
-            line = self._lines[version.identity] = _Line(version)
+            line = _Line(version)
+            self._lines[line.key] = line
         line.provisioned = wanted
         line.failed = False
         self._want(line)
 
     def provisioned(self, version: FunctionVersion) -> tuple[int, int]:
         """How many environments of a version are started, and how many of those are idle."""
-        line = self._lines.get(version.identity)
+        line = self._line(version)
         return (line.ready, len(line.idle)) if line is not None else (0, 0)
 
     def within_provision(self, version: FunctionVersion) -> bool | None:
         """Whether those in use are no more than are provisioned; None where none are."""
-        line = self._lines.get(version.identity)
+        line = self._line(version)
         if line is None or not line.provisioned:
             return None
         return line.busy <= line.provisioned
@@ -310,7 +330,7 @@ class Pool:
             if not line.wants:
                 continue  # somebody gave one back in the meantime
             line.starting += 1
-            if not self._make_room():
+            if not self._may_scale(line.version) or not self._make_room():
                 line.starting -= 1
                 self._refuse(line)
                 continue
@@ -319,6 +339,17 @@ class Pool:
             line.total += 1
             line.in_progress += 1
             self._spawn(self._start_one(line))
+
+    def _may_scale(self, version: FunctionVersion) -> bool:
+        """Whether a function may have another environment now."""
+        key = (version.account, version.region, version.name)
+        bucket = self._scaling.get(key)
+        if bucket is None:
+            if len(self._scaling) >= _MOST_BUCKETS:
+                self._scaling = {k: each for k, each in self._scaling.items() if not each.full}
+            most = float(self._limits.scaling)
+            bucket = self._scaling[key] = TokenBucket(self._clock, most, most / _SCALING_SECONDS)
+        return bucket.take()
 
     def _make_room(self) -> bool:
         """Below the limit, or below it once the longest idle environment is gone."""
@@ -379,11 +410,13 @@ class Pool:
             kind, limit = "provisioned-concurrency", max(PROVISIONED_INIT_SECONDS, timeout)
         try:
             environment = await self._start(version, request_id, "init", limit, kind)
+            environment.tenant = line.tenant
             return Lease(environment, first=True)
         except InitFailed:
             pass
         began = self._clock.monotonic()
         environment = await self._start(version, request_id, "invoke", timeout, kind)
+        environment.tenant = line.tenant
         return Lease(environment, first=False, spent=self._clock.monotonic() - began)
 
     @staticmethod
@@ -405,7 +438,7 @@ class Pool:
         self._total -= 1
         line.total -= 1
         if line.total == 0 and not (line.waiting or line.starting or line.provisioned):
-            self._lines.pop(line.version.identity, None)
+            self._lines.pop(line.key, None)
 
     def _drop(self, environment: ExecutionEnvironment) -> None:
         """Stop an idle environment."""

@@ -52,6 +52,7 @@ class Event:
     accepted: float
     client_context: str | None = None
     trace_id: str = ""
+    tenant: str = ""
     failures: int = 0
     refusals: int = 0
     answer: Answer | None = None

@@ -200,6 +200,8 @@ class RuntimeApi:
             ("Lambda-Runtime-Invoked-Function-Arn", invocation.invoked_arn),
             ("Lambda-Runtime-Trace-Id", invocation.trace_id),
         ]
+        if invocation.tenant:
+            headers.append(("Lambda-Runtime-Aws-Tenant-Id", invocation.tenant))
         if invocation.client_context:
             headers.append(("Lambda-Runtime-Client-Context", invocation.client_context))
         if invocation.cognito_identity:

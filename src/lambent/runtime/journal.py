@@ -149,13 +149,15 @@ class Journal:
         record = {"name": name, "state": "Subscribed", "types": list(types)}
         self._tell("platform.telemetrySubscription", text, record)
 
-    def start(self, request_id: str, trace_id: str) -> None:
+    def start(self, request_id: str, trace_id: str, tenant: str = "") -> None:
         """An invocation begins; "" for a trace nobody knows yet."""
         version = self._version.version
         if not self._structured:
             self._platform([lines.start(request_id, version)])
             return
         record: dict[str, Any] = {"requestId": request_id, "version": version}
+        if tenant:
+            record["tenantId"] = tenant
         if trace_id:
             record["tracing"] = {"type": "X-Amzn-Trace-Id", "value": trace_id}
         self._tell("platform.start", lines.start(request_id, version), record)
