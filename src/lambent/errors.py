@@ -12,6 +12,7 @@
         ├── PreconditionFailed         412
         ├── RequestTooLarge            413
         ├── TooManyRequests            429
+        ├── RecursiveInvocation        400
         ├── PolicyLengthExceeded       400
         ├── CodeSigningConfigNotFound  404
         ├── ProvisionedConcurrencyConfigNotFound  404
@@ -149,6 +150,13 @@ class TooManyRequests(ServiceError):
     code = "TooManyRequestsException"
     status = 429
     default = "Rate Exceeded."
+
+
+class RecursiveInvocation(ServiceError):
+    """A function that calls itself, by whatever way, has done so often enough."""
+
+    code = "RecursiveInvocationException"
+    status = 400
 
 
 class PolicyLengthExceeded(ServiceError):

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from lambent import ids
 from lambent.arn import function_arn
 from lambent.clock import Clock
-from lambent.errors import InvalidParameterValue, TooManyRequests
+from lambent.errors import InvalidParameterValue, RecursiveInvocation, TooManyRequests
+from lambent.functions import lineage
 from lambent.functions.catalog import Catalog
 from lambent.functions.response_stream import ResponseStream
 from lambent.functions.types import FunctionVersion, Invocation, Outcome
@@ -69,8 +70,11 @@ class Invoker:
         router: Router,
         clock: Clock,
         throttled: Callable[[tuple[str, str, str], str], None],
+        stopped: Callable[[tuple[str, str, str]], None] = lambda place: None,
     ) -> None:
-        """throttled: told of each refusal, with account, region, function and the version."""
+        """throttled: told of each refusal, with account, region, function and the version;
+        stopped: of each loop that was, with account, region and function."""
+        self._stopped = stopped
         self._throttled = throttled
         self._clock = clock
         self._catalog = catalog
@@ -82,6 +86,16 @@ class Invoker:
     ) -> FunctionVersion:
         """The version a request means; raises ResourceNotFound."""
         return (await self._catalog.resolve(account, region, name, qualifier))[0]
+
+    async def _check_recursion(self, version: FunctionVersion) -> None:
+        """Raise RecursiveInvocation unless the function may call itself without end."""
+        place = (version.account, version.region, version.name)
+        if (await self._catalog.get(*place)).recursive_loop != "Allow":
+            self._stopped(place)
+            raise RecursiveInvocation(
+                f"Lambda detected and stopped a recursive loop that involves the function "
+                f"{version.function_arn}."
+            )
 
     async def invoke(
         self,
@@ -111,6 +125,15 @@ class Invoker:
         if target is None:
             target = await self._catalog.resolve(account, region, name, qualifier)
         version, reserved = target
+        trace_id, runs = lineage.extended(
+            trace_id
+            or ids.trace_id(self._clock.time(), version.configuration.tracing_mode == "Active"),
+            account,
+            region,
+            name,
+        )
+        if runs > lineage.LIMIT:
+            await self._check_recursion(version)
         if tenant or version.configuration.tenancy is not None:
             check_tenant(version, tenant)
         others = self._catalog.reserved(account, region)
@@ -129,8 +152,7 @@ class Invoker:
                 payload,
                 function_arn(region, account, name, qualifier),
                 client_context,
-                trace_id
-                or ids.trace_id(self._clock.time(), version.configuration.tracing_mode == "Active"),
+                trace_id,
                 log_tail,
                 stream=stream,
                 tenant=tenant,

@@ -78,6 +78,12 @@ class Measures:
         for dimensions in ((function,), (function, ("Resource", resource))):
             self._metrics.add((event.account, event.region, metric, dimensions), value)
 
+    def recursion_stopped(self, name: tuple[str, str, str]) -> None:
+        """A function was not run again in a chain of its own."""
+        account, region, function = name
+        series = (account, region, "RecursiveInvocationsDropped", (("FunctionName", function),))
+        self._metrics.add(series, 1.0)
+
     def url(self, function: Function, qualifier: str, status: int, seconds: float) -> None:
         """A request to a function's URL has been answered; status 0: nobody waited for it."""
         latest = function.latest

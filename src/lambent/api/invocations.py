@@ -181,7 +181,8 @@ class Invocations:
             payload or b"{}",
             self._clock.time(),
             _client_context(client_context) if client_context is not None else None,
-            context.headers.get("x-amzn-trace-id", ""),
+            context.headers.get("x-amzn-trace-id")
+            or ids.trace_id(self._clock.time(), version.configuration.tracing_mode == "Active"),
             tenant,
         )
         await self._accept(event)

@@ -20,7 +20,6 @@ PARTLY = {
     "PublishLayerVersion": "signatures of code are not checked",
     "PublishVersion": "not to $LATEST.PUBLISHED",
     "PutFunctionCodeSigningConfig": "configuration only: signatures of code are not checked",
-    "PutFunctionRecursionConfig": "configuration only",
     "PutRuntimeManagementConfig": "configuration only: runtimes change with the host's",
     "UpdateEventSourceMapping": "as CreateEventSourceMapping",
     "UpdateFunctionCode": "no container images",

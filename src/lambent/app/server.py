@@ -204,7 +204,12 @@ class App:
             settings.account_concurrency, settings.requests_per_environment, self.clock
         )
         self.invoker = Invoker(
-            self.catalog, concurrency, router, self.clock, self.measures.throttled
+            self.catalog,
+            concurrency,
+            router,
+            self.clock,
+            self.measures.throttled,
+            self.measures.recursion_stopped,
         )
         ways_in: dict[str, Application] = {}
         self.queue = SqliteQueue(data / "queue.db")

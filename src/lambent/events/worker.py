@@ -14,9 +14,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from lambent.clock import Clock
-from lambent.errors import ResourceNotFound, TooManyRequests
+from lambent.errors import RecursiveInvocation, ResourceNotFound, TooManyRequests
 from lambent.events.destinations import DeliveryFailed, Destinations
 from lambent.events.turns import Turns
+from lambent.functions import lineage
 from lambent.functions.catalog import Catalog
 from lambent.functions.types import LATEST, EventInvokeConfig, FunctionVersion, Outcome
 from lambent.invoke import Invoker
@@ -125,6 +126,8 @@ class EventWorker:
             )
         except ResourceNotFound:
             await self._lay_aside(event)
+        except RecursiveInvocation:
+            await self._finish(version, config, event, "RecursiveInvocation")
         except TooManyRequests:
             self._turns.throttled(event.shard)
             await self._refused(event, oldest)
@@ -176,7 +179,11 @@ class EventWorker:
         if destination or dead_letters:
             now = self._clock.time()
             ending = Ending(condition, now, destination, dead_letters)
-            await self._again(replace(event, ending=ending, refusals=0), now)
+            # Whoever is told goes on with the chain that this event is part of.
+            place = (event.account, event.region, event.function)
+            trace_id, _ = lineage.extended(event.trace_id, *place)
+            ended = replace(event, ending=ending, refusals=0, trace_id=trace_id)
+            await self._again(ended, now)
         elif success:
             await self._queue.ack(event)
         else:

@@ -117,7 +117,9 @@ class Inward:
         self, exchange: Exchange, principal: Principal, asked: dict[str, Any]
     ) -> None:
         payload = asked["payload"].encode()
-        response = await queue_event(self._functions, principal, asked["function"], payload)
+        trace_id = str(asked.get("trace", ""))
+        function = asked["function"]
+        response = await queue_event(self._functions, principal, function, payload, trace_id)
         exchange.respond(response.status, response.headers, response.body)
 
     async def close(self) -> None:

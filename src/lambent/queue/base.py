@@ -23,8 +23,9 @@ class Answer:
 class Ending:
     """How an event ended, while somebody is still to be told.
 
-    condition: Success, RetriesExhausted, EventAgeExceeded or ZeroReservedConcurrency.  at: POSIX
-    time.  destination, dead_letters: ARNs that do not know yet, "" for none.
+    condition: Success, RetriesExhausted, EventAgeExceeded, ZeroReservedConcurrency, or
+    RecursiveInvocation, whose name at AWS is not known.  at: POSIX time.  destination,
+    dead_letters: ARNs that do not know yet, "" for none.
     """
 
     condition: str

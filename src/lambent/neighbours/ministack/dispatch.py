@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, unquote
 from lambent.http import ClientGone, Exchange
 from lambent.neighbours.ministack.adapter import MODULES, MiniStack, Request
 from lambent.neighbours.ministack.facts import facts
+from lambent.neighbours.ministack.ours import tracing
 from lambent.neighbours.ministack.stacks import act_for, answered
 
 _log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Dispatch:
             if request is None:
                 exchange.respond(404)
                 return
+            tracing.set(exchange.headers.get("x-amzn-trace-id", ""))
             credentials = exchange.headers.get("x-lambent-credentials")
             if credentials is not None:
                 act_for(unquote(credentials), request.account, request.region)

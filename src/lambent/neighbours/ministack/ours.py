@@ -70,6 +70,8 @@ def install(stack: MiniStack, lambent: Lambent) -> None:
     sender.in_eventbridge(stack.module("eventbridge"))
 
 
+# The tracing header of the request at hand: what it leads to is part of the same chain.
+tracing: contextvars.ContextVar[str] = contextvars.ContextVar("tracing", default="")
 # Who is delivering in this thread: the service, the resource that makes it, a role to use.
 _delivering: contextvars.ContextVar[tuple[str, str, str]] = contextvars.ContextVar("delivering")
 
@@ -185,6 +187,7 @@ class _Sender:
             "service": service,
             "source_arn": source,
             "role": role,
+            "trace": tracing.get(),
             "account": responses.get_account_id(),
             "region": responses.get_region(),
         }
