@@ -61,6 +61,10 @@ class Settings:
         "~/.lambent", "Where everything durable lives: metadata, code, logs, keys."
     )
     region: str = _setting("us-east-1", "Region of requests that do not name one.")
+    tls_certificate: str = _setting(
+        "", "Serve HTTPS with this certificate (a PEM file, intermediate ones behind it)."
+    )
+    tls_key: str = _setting("", "The certificate's private key (a PEM file without a password).")
     authentication: str = _setting(
         "strict",
         "strict: every request must carry a valid signature. any: accept whatever credentials a "

@@ -745,9 +745,7 @@ def test_what_is_created_is_read_back_and_updated_without_a_difference(
             }
         ],
     }
-    name = functions.create(
-        ECHO, **wanted, Tags={"team": "a"}, TenancyConfig={"TenantIsolationMode": "PER_TENANT"}
-    )
+    name = functions.create(ECHO, **wanted, Tags={"team": "a"})
 
     def differences(expected: dict[str, Any]) -> dict[str, Any]:
         shown = client.get_function_configuration(FunctionName=name)

@@ -140,6 +140,9 @@ def test_an_operation_answers_with_its_output_or_its_own_errors(client: Any, nam
         else:
             if "Payload" in answer:
                 answer["Payload"].read()
+            if "EventStream" in answer:
+                list(answer["EventStream"])
+                answer["EventStream"].close()
             assert answer["ResponseMetadata"]["HTTPStatusCode"] < 300
             # A function without code signing is answered with nothing, as on AWS.
             if operation.output is not None and name != "GetFunctionCodeSigningConfig":

@@ -56,6 +56,9 @@ def test_the_tour_works_as_written(server: Server, tmp_path: Path) -> None:
     assert '{"sum": 2, "connections": 1}' in done.stdout
     assert '{"sum": 8, "connections": 1}' in done.stdout
     assert '{"price": 120.0}' in done.stdout
+    assert '{"sum": 11, "connections": 1}' in done.stdout
+    assert "line 0\nline 1\nline 2\n" in done.stdout
+    assert "1 events removed" in done.stdout
     assert "adding for adder" in done.stdout
     assert "Init Duration" in done.stderr
     assert (tmp_path / "output.txt").read_text() == '{"sum": 42, "connections": 1}'

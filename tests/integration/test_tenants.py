@@ -32,6 +32,8 @@ def test_each_tenant_has_environments_of_his_own(functions: Functions) -> None:
     def ask(tenant: str, n: int) -> Any:
         return functions.invoke(name, {"n": n}, TenantId=tenant).payload
 
+    shown = functions.client.get_function_configuration(FunctionName=name)
+    assert shown["TenancyConfig"] == {"TenantIsolationMode": "PER_TENANT"}
     assert ask("blue", 1) == {"tenant": "blue", "seen": [1], "disk": "1"}
     assert ask("green", 2) == {"tenant": "green", "seen": [2], "disk": "2"}
     assert ask("blue", 3) == {"tenant": "blue", "seen": [1, 3], "disk": "13"}

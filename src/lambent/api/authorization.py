@@ -63,16 +63,20 @@ class Authorization:
         policy = None
         if self._resource_policies is not None:
             policy = await self._resource_policies(context, parameters)
-        request = request_keys(context.source, context.headers)
+        request = request_keys(context.source, context.headers, context.secure)
         for subject in self._subjects(operation, context, parameters):
             # A resource's policy has no say in what else an operation needs, as iam:PassRole.
             concerned = policy if policy is not None and subject.resource == policy.arn else None
             self._authorizer.check(context.principal, subject, concerned, request)
 
 
-def request_keys(source: str, headers: dict[str, str]) -> Keys:
-    """What every request brings to conditions."""
-    pairs = (("aws:sourceip", source), ("aws:useragent", headers.get("user-agent", "")))
+def request_keys(source: str, headers: dict[str, str], secure: bool) -> Keys:
+    """What every request brings to conditions; secure: it came over TLS."""
+    pairs = (
+        ("aws:sourceip", source),
+        ("aws:useragent", headers.get("user-agent", "")),
+        ("aws:securetransport", "true" if secure else ""),
+    )
     return tuple((name, (value,)) for name, value in pairs if value)
 
 

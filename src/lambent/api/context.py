@@ -13,12 +13,14 @@ Handler = Callable[["Context", dict[str, Any]], Awaitable[dict[str, Any]]]
 
 @dataclass(slots=True)
 class Context:
-    """One request: its caller, the server's own endpoint, the headers, the caller's address."""
+    """One request: its caller, the server's own endpoint, the headers, the caller's address, and
+    whether it came over TLS."""
 
     principal: Principal
     server: str
     headers: dict[str, str]
     source: str = ""
+    secure: bool = False
 
     @property
     def caller(self) -> str:
@@ -29,7 +31,7 @@ class Context:
     def endpoint(self) -> str:
         """The server as the caller reached it."""
         host = self.headers.get("host")
-        return f"http://{host}" if host else self.server
+        return f"http{'s' if self.secure else ''}://{host}" if host else self.server
 
     @property
     def account(self) -> str:

@@ -42,6 +42,7 @@ from lambent.api.tags import Tags
 from lambent.api.urls import FunctionUrlConfigs
 from lambent.api.versions import Versions
 from lambent.app.isolation import open_backend, private_networks
+from lambent.app.tls import server_context
 from lambent.aws import model, sigv4
 from lambent.blobs.files import FileBlobs
 from lambent.clock import Clock, SystemClock, utc
@@ -124,6 +125,7 @@ class App:
         """
         settings = self.settings
         private = private_networks(settings)
+        tls = server_context(settings)
         self.traces = None
         if settings.otlp_endpoint:
             self.traces = Traces(settings.otlp_endpoint, self.clock, ids.span_id)
@@ -273,7 +275,7 @@ class App:
         ways_in.update(lambent=self.inward, endpoint=self.edge)
         self.server = HttpServer(self.edge)
         try:
-            self.port = await self.server.listen(settings.host, settings.port)
+            self.port = await self.server.listen(settings.host, settings.port, tls)
         except OSError as error:
             await self._stop_inner()
             raise StartError(
@@ -294,7 +296,8 @@ class App:
         """The URL clients use."""
         host = self.settings.host
         host = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        scheme = "https" if self.settings.tls_certificate else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     async def stop(self) -> None:
         """Stop everything, top down: the port, the requests in progress, then the rest."""

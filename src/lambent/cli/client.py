@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,10 +109,12 @@ class Client:
             service,
             datetime.now(UTC),
         )
-        kind = (
-            http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        )
-        connection = kind(parts.hostname or "127.0.0.1", parts.port, timeout=timeout)
+        host = parts.hostname or "127.0.0.1"
+        connection = http.client.HTTPConnection(host, parts.port, timeout=timeout)
+        if parts.scheme == "https":
+            # The variable of the AWS CLI and SDKs, for certificates that nobody else knows.
+            tls = ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE"))
+            connection = http.client.HTTPSConnection(host, parts.port, timeout=timeout, context=tls)
         try:
             connection.request(method, path, body, signed)
             response = connection.getresponse()

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from lambent import __version__, config
-from lambent.cli import cost, deploy, doctor, events, functions, keys, runtimes, table
+from lambent.cli import cost, deploy, doctor, events, functions, keys, runtimes, table, url
 from lambent.cli.client import Client, Refused, Unreachable, profile
 
 ERROR, USAGE, UNREACHABLE = 1, 2, 3
@@ -43,6 +43,11 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("name")
     logs.add_argument("-f", "--follow", action="store_true", help="Go on as lines come.")
     logs.add_argument("--since", help="Only the last 30s, 10m, 2h, 1d.")
+    address = add("url", "Give a function a URL, which everybody may ask, and print it.")
+    address.add_argument("name")
+    address.add_argument("--private", action="store_true", help="Only with a signature.")
+    address.add_argument("--stream", action="store_true", help="Answer piece by piece.")
+    address.add_argument("--rm", action="store_true", help="Take it away.")
     _add_deploy(add("deploy", "Create or update a function from a folder."))
     add("ls", "List functions.")
     add("rm", "Delete functions.").add_argument("names", nargs="+")
@@ -183,6 +188,7 @@ def _run(arguments: argparse.Namespace) -> int:
         "rm": functions.rm,
         "logs": functions.logs,
         "cost": cost.run,
+        "url": url.run,
     }
     return handler[command](arguments, client)
 

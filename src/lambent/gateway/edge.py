@@ -125,7 +125,8 @@ class Edge:
             except ServiceError as refused:
                 self._send(exchange, self._asked(claim).refuse(refused))
                 return
-            context = Context(principal, self.endpoint, exchange.headers, exchange.peer)
+            seen = (exchange.headers, exchange.peer, exchange.secure)
+            context = Context(principal, self.endpoint, *seen)
             response = await service.call(context, exchange.method, path, query, body)
             if response.stream is None:
                 self._send(exchange, response)

@@ -182,7 +182,7 @@ class Forwarding:
 
     async def _admit(self, call: _Call, service: str, wanted: Iterable[Wanted]) -> str:
         """The account that what is asked for belongs to; raises AccessDenied."""
-        keys = request_keys(call.exchange.peer, call.headers)
+        keys = request_keys(call.exchange.peer, call.headers, call.exchange.secure)
         return await self._guard.admit(call.principal, service, wanted, keys)
 
     # -- S3 -------------------------------------------------------------------------------

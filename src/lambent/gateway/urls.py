@@ -181,7 +181,7 @@ class FunctionUrls:
             document = {"Version": stated.version, "Statement": list(stated.statements)}
             policy = ResourcePolicy(stated.revision_id, arn, lambda: json.dumps(document))
         request = (
-            *request_keys(exchange.peer, exchange.headers),
+            *request_keys(exchange.peer, exchange.headers, exchange.secure),
             ("lambda:functionurlauthtype", (call.config.auth_type,)),
             ("lambda:invokedviafunctionurl", ("true",)),
         )
@@ -196,10 +196,14 @@ class FunctionUrls:
         headers = {
             **exchange.headers,
             "x-forwarded-for": exchange.peer,
-            "x-forwarded-proto": "http",
+            "x-forwarded-proto": "https" if exchange.secure else "http",
         }
         port = headers.get("host", "").rpartition(":")[2]
-        headers["x-forwarded-port"] = port if port.isdecimal() else "80"
+        usual = "443" if exchange.secure else "80"
+        headers["x-forwarded-port"] = port if port.isdecimal() else usual
+        if exchange.secure:
+            version, cipher = exchange.tls
+            headers |= {"x-amzn-tls-version": version, "x-amzn-tls-cipher-suite": cipher}
         caller = None
         if not principal.anonymous:
             for name in ("authorization", "x-amz-security-token"):

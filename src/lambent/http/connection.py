@@ -87,6 +87,7 @@ class Connection(asyncio.Protocol):
         self.closed = False
         self.draining = False
         self.peer = ""
+        self.tls: tuple[str, str] | None = None
 
     # -- transport ------------------------------------------------------------------------
 
@@ -96,6 +97,9 @@ class Connection(asyncio.Protocol):
         self._flow = FlowControl(self._transport)
         peer = transport.get_extra_info("peername")
         self.peer = peer[0] if isinstance(peer, tuple) else ""
+        secured = transport.get_extra_info("ssl_object")
+        if secured is not None:
+            self.tls = (secured.version() or "", (secured.cipher() or ("",))[0])
         self._server.connections.add(self)
         if len(self._server.connections) > self._limits.connections:
             self._transport.abort()

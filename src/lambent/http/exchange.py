@@ -77,6 +77,16 @@ class Exchange:
         return self._connection.peer
 
     @property
+    def secure(self) -> bool:
+        """Whether the client came over TLS."""
+        return bool(self._connection.tls)
+
+    @property
+    def tls(self) -> tuple[str, str]:
+        """TLS's version and the cipher, as TLSv1.3 and TLS_AES_256_GCM_SHA384; else empty."""
+        return self._connection.tls or ("", "")
+
+    @property
     def gone(self) -> bool:
         """Whether the client has hung up."""
         return self._connection.closed

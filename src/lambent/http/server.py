@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
 
 from lambent.http.connection import Connection, HttpLimits
@@ -28,11 +29,11 @@ class HttpServer:
         """The protocol for one new connection."""
         return Connection(self, self._application)
 
-    async def listen(self, host: str, port: int) -> int:
+    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen on a TCP address; returns the port (chosen by the system if 0)."""
         loop = asyncio.get_running_loop()
         server = await loop.create_server(
-            self.connection, host, port, backlog=1024, reuse_address=True
+            self.connection, host, port, backlog=1024, reuse_address=True, ssl=tls
         )
         self._servers.append(server)
         return int(server.sockets[0].getsockname()[1])
