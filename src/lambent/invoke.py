@@ -8,7 +8,9 @@ a node; the node's ``LocalExecutor`` acquires an environment, runs the event and
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from lambent import ids
 from lambent.arn import function_arn
@@ -80,12 +82,36 @@ class Invoker:
         self._catalog = catalog
         self._concurrency = concurrency
         self._router = router
+        self._streaming: set[asyncio.Task[tuple[str, Outcome]]] = set()
 
     async def resolve(
         self, account: str, region: str, name: str, qualifier: str | None
     ) -> FunctionVersion:
         """The version a request means; raises ResourceNotFound."""
         return (await self._catalog.resolve(account, region, name, qualifier))[0]
+
+    async def begin(
+        self, stream: ResponseStream, *args: Any, **more: Any
+    ) -> asyncio.Task[tuple[str, Outcome]]:
+        """``invoke`` with a stream, as a task that goes on when its caller does not; returns when
+        the function begins to answer, or has ended."""
+        task = asyncio.ensure_future(self.invoke(*args, stream=stream, **more))
+        self._streaming.add(task)
+        task.add_done_callback(self._ended)
+        await asyncio.wait((task, stream.begun), return_when=asyncio.FIRST_COMPLETED)
+        return task
+
+    def _ended(self, task: asyncio.Task[tuple[str, Outcome]]) -> None:
+        self._streaming.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever asked may be gone
+
+    async def close(self) -> None:
+        """End what still streams."""
+        tasks = list(self._streaming)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _check_recursion(self, version: FunctionVersion) -> None:
         """Raise RecursiveInvocation unless the function may call itself without end."""

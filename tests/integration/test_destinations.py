@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import json
 import re
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.conftest import Functions, Server, allow
+from tests.conftest import Functions, Server, allow, fetch
 from tests.integration.test_neighbours import eventually
 
 ACCOUNT = "000000000000"
@@ -274,6 +276,14 @@ def test_an_alias_has_destinations_of_its_own(sender: Sender) -> None:
     assert record["responseContext"]["executedVersion"] == version
 
 
+def metrics_of(server: Server) -> str:
+    """What Prometheus would read."""
+    pair = f"{server.key['access_key_id']}:{server.key['secret_access_key']}".encode()
+    headers = {"Authorization": "Basic " + base64.b64encode(pair).decode()}
+    request = urllib.request.Request(server.endpoint + "/metrics", headers=headers)
+    return fetch(request)[1].decode()
+
+
 def test_events_can_be_listed_looked_at_replayed_and_removed(sender: Sender) -> None:
     server = sender.server
     name = sender.create("import os\ndef handler(e, c):\n    raise ValueError('\x1b[31mno')\n")
@@ -295,6 +305,10 @@ def test_events_can_be_listed_looked_at_replayed_and_removed(sender: Sender) -> 
     (event,) = events("peek", name)
     assert (event["id"], event["state"], event["attempts"]) == (request, "failed", 1)
     assert "no" in event["error"] and event["payload"] == '{"n": 1}'
+    text = metrics_of(server)
+    labels = f'account="{ACCOUNT}",region="us-east-1",function="{name}"'
+    assert f"lambent_events_failed{{{labels}}} 1" in text
+    assert f"lambent_events_queued{{{labels}}} 0" in text
     assert events("replay", name) == [{"replayed": 1}]
     assert eventually(row)["failed"] == 1
     shown = lambent("peek", name)

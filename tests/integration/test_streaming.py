@@ -308,7 +308,9 @@ def test_the_rate_after_the_burst_is_kept(servers: Callable[..., Server]) -> Non
     assert 0.9 < events[-1][0] < 3.0
 
 
-def test_a_server_that_stops_does_not_wait_for_a_stream(servers: Callable[..., Server]) -> None:
+def test_a_server_that_stops_does_not_wait_for_a_stream(
+    servers: Callable[..., Server], capfd: pytest.CaptureFixture[str]
+) -> None:
     server = servers("--drain-seconds", "0.2")
     client = server.client()
     client.create_function(
@@ -325,6 +327,7 @@ def test_a_server_that_stops_does_not_wait_for_a_stream(servers: Callable[..., S
     stream = iter(answer["EventStream"])
     assert "PayloadChunk" in next(stream)
     assert server.stop() == 0
+    assert "ERROR" not in capfd.readouterr().err
     with pytest.raises((EventStreamError, ProtocolError)):
         for _ in stream:
             pass

@@ -168,6 +168,7 @@ def test_what_goes_wrong_has_awss_status(urls: Urls) -> None:
     urls.client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
     got = ask(urls.server, url)
     assert got.status == 429 and got.headers["x-amzn-errortype"] == "TooManyRequestsException"
+    assert got.headers["retry-after"] == "1"
     assert got.json()["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
     too_large = ask(urls.server, url, "POST", "/", b"x" * (6 * 1024 * 1024 + 1))
     assert too_large.status == 413

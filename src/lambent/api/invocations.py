@@ -48,8 +48,6 @@ class Invocations:
         self._accept = accept
         self._clock = clock
         self._new_stream = new_stream
-        # Invocations whose response is streamed: they go on when their caller does not.
-        self._streaming: set[asyncio.Task[tuple[str, Outcome]]] = set()
 
     async def invoke(self, context: Context, parameters: dict[str, Any]) -> dict[str, Any]:
         account = owner(context, parameters["FunctionName"])
@@ -118,24 +116,19 @@ class Invocations:
         log_tail = parameters.get("LogType") == "Tail"
         client_context = parameters.get("ClientContext")
         stream, request_id = self._new_stream(), ids.uuid()
-        task = asyncio.ensure_future(
-            self._invoker.invoke(
-                account,
-                context.region,
-                name,
-                qualifier,
-                payload or b"{}",
-                client_context=_client_context(client_context) if client_context else None,
-                trace_id=context.headers.get("x-amzn-trace-id"),
-                log_tail=log_tail,
-                request_id=request_id,
-                stream=stream,
-                tenant=parameters.get("TenantId", ""),
-            )
+        task = await self._invoker.begin(
+            stream,
+            account,
+            context.region,
+            name,
+            qualifier,
+            payload or b"{}",
+            client_context=_client_context(client_context) if client_context else None,
+            trace_id=context.headers.get("x-amzn-trace-id"),
+            log_tail=log_tail,
+            request_id=request_id,
+            tenant=parameters.get("TenantId", ""),
         )
-        self._streaming.add(task)
-        task.add_done_callback(self._streaming.discard)
-        await asyncio.wait((task, stream.begun), return_when=asyncio.FIRST_COMPLETED)
         version = stream.executed_version or task.result()[1].executed_version
         return {
             "StatusCode": 200,

@@ -309,6 +309,7 @@ class App:
         await self._stop_inner()
 
     async def _stop_inner(self) -> None:
+        await self.invoker.close()
         await self.events.close(self.settings.drain_seconds)
         await self.queue.close()
         await self.lifecycle.close()

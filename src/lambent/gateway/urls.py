@@ -95,8 +95,6 @@ class FunctionUrls:
         self._payload_bytes = payload_bytes
         self._new_stream = new_stream
         self._count = count
-        # Invocations whose response is streamed: they go on when their caller does not.
-        self._streaming: set[asyncio.Task[tuple[str, Outcome]]] = set()
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer a request; raises ClientGone."""
@@ -219,23 +217,20 @@ class FunctionUrls:
 
     # -- what the function answers --------------------------------------------------------
 
-    async def _invoke(
-        self, call: _Call, event: bytes, stream: ResponseStream | None = None
-    ) -> tuple[str, Outcome]:
+    @staticmethod
+    def _asked(call: _Call, event: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What the path is asked."""
         latest = call.function.latest
-        return await self._invoker.invoke(
-            latest.account,
-            latest.region,
-            latest.name,
-            None if call.qualifier == LATEST else call.qualifier,
-            event,
-            trace_id=call.headers.get("x-amzn-trace-id"),
-            request_id=call.request_id,
-            stream=stream,
+        qualifier = None if call.qualifier == LATEST else call.qualifier
+        trace_id = call.headers.get("x-amzn-trace-id")
+        return (
+            (latest.account, latest.region, latest.name, qualifier, event),
+            {"trace_id": trace_id, "request_id": call.request_id},
         )
 
     async def _buffer(self, call: _Call, event: bytes) -> None:
-        _, outcome = await self._invoke(call, event)
+        what, how = self._asked(call, event)
+        _, outcome = await self._invoker.invoke(*what, **how)
         if outcome.function_error is not None:
             self._internal(call)
         else:
@@ -243,11 +238,9 @@ class FunctionUrls:
 
     async def _stream(self, call: _Call, event: bytes) -> None:
         stream = self._new_stream()
-        task = asyncio.ensure_future(self._invoke(call, event, stream))
-        self._streaming.add(task)
-        task.add_done_callback(self._streaming.discard)
+        what, how = self._asked(call, event)
         try:
-            await asyncio.wait((task, stream.begun), return_when=asyncio.FIRST_COMPLETED)
+            task = await self._invoker.begin(stream, *what, **how)
             if not stream.begun.done():
                 _, outcome = await task
                 if outcome.function_error is not None:
