@@ -195,3 +195,17 @@ def test_only_so_many_are_laid_aside_and_only_so_long(
         assert (await queue.depths())["1/r/f"] == Depth(0, 2, None)
 
     run(scenario)
+
+
+def test_large_events_are_leased_a_few_at_a_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lambent.queue.sqlite._LEASE_BYTES", 1_000)
+
+    async def scenario(queue: WholeQueue) -> None:
+        for identifier in ("a", "b", "c", "d"):
+            await queue.put(event(identifier, payload=b"x" * 600), 1.0)
+        leased, following = await queue.lease("1/r/f", 9.0, 10)
+        assert ([each.id for each in leased], following) == (["a", "b"], 1.0)
+        leased, following = await queue.lease("1/r/f", 9.0, 10)
+        assert ([each.id for each in leased], following) == (["c", "d"], None)
+
+    run(scenario)

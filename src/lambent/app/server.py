@@ -533,12 +533,12 @@ class App:
             self.pool.reap()
             turns += 1
             self.measures.sample(self.concurrency, self.pool, self.catalog.reserved)
-            self.measures.sample_events(await self.queue.depths(), self.clock.time())
             await self.metrics.flush()
             if self.traces is not None:
                 await self.traces.flush()
             if turns % _MINUTE_TURNS == 0:
                 await asyncio.to_thread(self.key_use.save)
+                self.measures.sample_events(await self.queue.depths(), self.clock.time())
             if turns % _EXPIRE_TURNS == 0:
                 await self.logs.expire(self.clock.time())
 

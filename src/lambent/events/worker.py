@@ -220,7 +220,8 @@ class EventWorker:
 
     def _failed(self, event: Event, metric: str, arn: str, error: DeliveryFailed) -> None:
         self._count(event, metric, 1.0)
-        _log.warning("%s was not told of event %s of %s: %s", arn, event.id, event.function, error)
+        why = " ".join(str(error).split())  # somebody else's words, on one line
+        _log.warning("%s was not told of event %s of %s: %s", arn, event.id, event.function, why)
 
 
 def _backoff(event: Event) -> float:

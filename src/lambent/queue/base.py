@@ -76,7 +76,10 @@ class EventQueue(Protocol):
         """Add an event; durable when it returns."""
 
     async def lease(self, shard: str, now: float, limit: int) -> tuple[list[Event], float | None]:
-        """Events that are due, the longest first, and when the next of the others is."""
+        """Events that are due, the longest first, and when the next of the others is.
+
+        Fewer than limit where they are large.
+        """
 
     async def ack(self, event: Event) -> None:
         """It is done with."""

@@ -53,6 +53,8 @@ _COUNT = (
     "SELECT shard, count(*) FROM queued WHERE failed = 0 GROUP BY shard",
     "SELECT shard, count(*) FROM queued WHERE failed = 1 GROUP BY shard",
 )
+# Events that are leased, or shown, together are no larger than this and one more.
+_LEASE_BYTES, _PEEK_BYTES = 4 * 1024 * 1024, 32 * 1024 * 1024
 # Events that are removed or replayed in one transaction, so that others can write between.
 _SLICE = 2_000
 
@@ -88,8 +90,9 @@ class SqliteQueue(GroupCommit):
 
     async def lease(self, shard: str, now: float, limit: int) -> tuple[list[Event], float | None]:
         def work(connection: sqlite3.Connection) -> tuple[list[tuple[int, bytes]], float | None]:
-            leased = self._leased.setdefault(shard, set())
-            keys: list[int] = []
+            leased = self._leased.get(shard, set())
+            rows: list[tuple[int, bytes]] = []
+            size = 0
             following = None
             for key, due in connection.execute(
                 "SELECT key, due FROM queued WHERE failed = 0 AND shard = ? ORDER BY due LIMIT ?",
@@ -97,15 +100,15 @@ class SqliteQueue(GroupCommit):
             ):
                 if key in leased:
                     continue
-                if due > now or len(keys) == limit:
+                if due > now or len(rows) == limit or size > _LEASE_BYTES:
                     following = due
                     break
-                keys.append(key)
-            rows = [
-                connection.execute("SELECT key, body FROM queued WHERE key = ?", (key,)).fetchone()
-                for key in keys
-            ]
-            leased.update(keys)
+                row = connection.execute("SELECT key, body FROM queued WHERE key = ?", (key,))
+                rows.append(row.fetchone())
+                size += len(rows[-1][1])
+            keys = [key for key, _ in rows]
+            if keys:
+                self._leased.setdefault(shard, leased).update(keys)
             self._leasing += [(shard, key) for key in keys]
             return rows, following
 
@@ -194,9 +197,13 @@ class SqliteQueue(GroupCommit):
         def work(connection: sqlite3.Connection) -> list[tuple[int, int, float, bytes, bool]]:
             rows: list[tuple[int, int, float, bytes, bool]] = []
             leased = self._leased.get(shard, set())
+            size = 0
             for failed, query in enumerate(_SOME):
                 for key, due, body in connection.execute(query, (shard, limit - len(rows))):
                     rows.append((key, failed, due, body, key in leased))
+                    size += len(body)
+                    if size > _PEEK_BYTES:
+                        return rows
             return rows
 
         found = []
