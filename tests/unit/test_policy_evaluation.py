@@ -314,3 +314,25 @@ def test_whatever_comes_is_a_policy_or_refused(
     for who in (ANN, S3):
         policies = Policies([] if principals else [found], resource=found if principals else None)
         ask(who, policies, keys=KEYS)
+
+
+@pytest.mark.parametrize(
+    ("resource", "expected"),
+    [
+        (None, IMPLICIT),
+        (of_resource("*"), ALLOWED),
+        (of_resource({"AWS": "*"}), ALLOWED),
+        (of_resource({"AWS": "111111111111"}), IMPLICIT),
+        (of_resource({"AWS": ANN.arn}), IMPLICIT),
+        (of_resource({"Service": "s3.amazonaws.com"}), IMPLICIT),
+        (of_resource("*", Effect="Deny"), EXPLICIT),
+        (
+            of_resource("*", Condition={"StringEquals": {"aws:PrincipalAccount": "111111111111"}}),
+            IMPLICIT,
+        ),
+    ],
+)
+def test_who_is_nobody_may_what_is_open_to_everybody(
+    resource: Policy | None, expected: Outcome
+) -> None:
+    assert ask(Requester("", ""), Policies([YES], resource=resource)) is expected
