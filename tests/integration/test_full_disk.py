@@ -14,6 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.conftest import ROLE, RUNTIME, Functions, Server, make_zip
+from tests.integration.test_neighbours import eventually
 
 DISK = 24 << 20
 ECHO = "def handler(event, context):\n    print('heard')\n    return event\n"
@@ -93,6 +94,20 @@ def test_a_full_disk_loses_nothing_and_stops_nobody(small: Server) -> None:
             break
     assert told == ["ServiceException"]
 
+    # An event is taken in or refused, and what was taken in is run.
+    taken = []
+    for number in range(2000):
+        try:
+            answer = client.invoke(
+                FunctionName=warm, InvocationType="Event", Payload=json.dumps({"n": number})
+            )
+            answer["Payload"].read()
+            taken.append(answer["ResponseMetadata"]["RequestId"])
+        except ClientError as error:
+            told.append(error.response["Error"]["Code"])
+            break
+    assert told == ["ServiceException"] * 2
+
     # Who needs no room does not notice: a warm function, a new environment of it, and reading.
     assert functions.invoke(warm, {"n": 2}).payload == {"n": 2}
     assert client.get_function_configuration(FunctionName=warm) | {"ResponseMetadata": 0} == (
@@ -103,6 +118,16 @@ def test_a_full_disk_loses_nothing_and_stops_nobody(small: Server) -> None:
     assert not list((small.data / "blobs/incoming").iterdir())
 
     ballast.unlink()
+    logs = small.client("logs")
+
+    def started() -> set[str]:
+        pages = logs.get_paginator("filter_log_events").paginate(
+            logGroupName=f"/aws/lambda/{warm}", filterPattern="START"
+        )
+        lines = [each["message"] for page in pages for each in page["events"]]
+        return {line.split()[2] for line in lines}
+
+    assert eventually(lambda: set(taken) <= started())
     client.create_function(FunctionName="new", **new)
     client.get_waiter("function_active_v2").wait(
         FunctionName="new", WaiterConfig={"Delay": 0.02, "MaxAttempts": 500}

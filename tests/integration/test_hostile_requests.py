@@ -7,12 +7,14 @@ import json
 import random
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from lambent.aws import sigv4
 from lambent.clock import utc
-from tests.conftest import Server
+from tests.conftest import Functions, Server
+from tests.integration.test_urls import Urls
 
 SERVICES = ["s3", "dynamodb", "sqs", "sns", "events", "scheduler", "kinesis", "kms", "ssm"]
 SERVICES += ["secretsmanager", "cloudformation", "iam", "sts", "lambda", "logs", "monitoring"]
@@ -148,3 +150,30 @@ def test_a_signature_of_any_shape_is_answered(server: Server) -> None:
 def test_the_neighbours_are_alive_after_all_that(server: Server) -> None:
     server.client("s3").list_buckets()
     assert server.client("sqs").create_queue(QueueName="alive")["QueueUrl"]
+
+
+def test_a_function_url_survives_whatever_it_is_asked(functions: Functions) -> None:
+    """What reaches the function is an event, whatever was sent."""
+    urls = Urls(functions)
+    _, url = urls.create("def handler(event, context):\n    return event['rawPath']\n")
+    _, signed = urls.create("def handler(event, context): pass", AuthType="AWS_IAM")
+    dice = random.Random("urls")
+    values = ["", "a", "a=b; c", "\xff\xfe", "x" * 3000, "%00", "{}", ",", ";", "=", "\t"]
+    names = ["cookie", "content-type", "origin", "user-agent", "x-forwarded-for", "authorization"]
+    names += ["x-amzn-trace-id", "x-amz-date", "access-control-request-method", "accept", "x-a"]
+    queries = ["", "?", "?a", "?a=%ff&b", "?=&&=", "?" + "a=b&" * 900, "?X-Amz-Signature=1"]
+    queries += ["?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=a/b/c/d/e", "?a=%zz"]
+    for _ in range(300):
+        host = urlsplit(dice.choice((url, signed))).netloc
+        headers = {dice.choice(names): dice.choice(values) for _ in range(dice.randrange(4))}
+        method, path = dice.choice(METHODS), dice.choice(PATHS).partition("?")[0]
+        body = dice.choice(BODIES)
+        status = _ask(
+            functions.server, method, path + dice.choice(queries), {**headers, "host": host}, body
+        )
+        expected = (200,) if host in url else (400, 403)
+        assert status in expected, (method, path, headers, status)
+    for host in ("a" * 32 + ".lambda-url.us-east-1.x", ".lambda-url.", "x.lambda-url.r.h"):
+        assert _ask(functions.server, "GET", "/", {"host": host}, b"") == 403
+    for path in ("/_lambent/urls/", "/_lambent/urls/../x", "/_lambent/urls/" + "a" * 33 + "/"):
+        assert _ask(functions.server, "GET", path, {}, b"") == 403

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
 
-from tests.conftest import Functions
-from tests.official.functions import COMMONJS
+from tests.conftest import Functions, make_zip
+from tests.official.functions import COMMONJS, SUBJECTS
 
 NODE = {"Runtime": "nodejs20.x", "Handler": "app.handler"}
 
@@ -115,6 +116,32 @@ def test_node_logs_carry_time_request_and_level(functions: Functions) -> None:
     assert [(each["level"], each["message"]) for each in told] == [("ERROR", {"a": 1})]
 
 
+@pytest.mark.parametrize("client", ["nodejs20.x", "aws-lambda-ric"])
+def test_aws_s_client_for_node_streams_as_ours_does(functions: Functions, client: str) -> None:
+    if client == "nodejs20.x":
+        name = functions.create({"app.js": COMMONJS}, Runtime=client, Handler="app.stream")
+    else:
+        files = SUBJECTS[client].files()
+        name = functions.create(
+            {}, Runtime="provided.al2023", Handler="app.stream", MemorySize=512,
+            Code={"ZipFile": make_zip(files, 0o755)},
+        )  # fmt: skip
+
+    def streamed(event: str) -> tuple[bytes, dict[str, str]]:
+        answer = functions.client.invoke_with_response_stream(FunctionName=name, Payload=event)
+        with contextlib.closing(answer["EventStream"]) as stream:
+            events = list(stream)
+        body = b"".join(e["PayloadChunk"]["Payload"] for e in events if "PayloadChunk" in e)
+        return body, events[-1]["InvokeComplete"]
+
+    assert streamed("{}") == (b'one two {"three":3}', {})
+    for event, body, message in (('{"fail": 1}', b"", "before"), ('{"late": 1}', b"one ", "late")):
+        got, complete = streamed(event)
+        assert got.startswith(body) and complete["ErrorCode"] == "Unhandled"
+        assert json.loads(complete["ErrorDetails"])["errorMessage"] == message
+    assert streamed("{}")[0].startswith(b"one")
+
+
 def test_node_streams_its_answer(functions: Functions) -> None:
     name = functions.create({"app.js": COMMONJS}, Runtime="nodejs20.x", Handler="app.stream")
     raw = functions.client.invoke(FunctionName=name, Payload="{}")
@@ -137,8 +164,6 @@ def test_node_streams_its_answer(functions: Functions) -> None:
 def test_a_bootstrap_that_cannot_start_is_told(
     functions: Functions, files: dict[str, str | bytes], kind: str, message: str
 ) -> None:
-    from tests.conftest import make_zip
-
     code = {"ZipFile": make_zip(files, 0o755)}
     name = functions.create({}, Runtime="provided.al2023", Handler="x", Code=code)
     answer = functions.invoke(name)
@@ -146,8 +171,6 @@ def test_a_bootstrap_that_cannot_start_is_told(
 
 
 def test_a_wrapper_script_starts_the_runtime(functions: Functions) -> None:
-    from tests.conftest import make_zip
-
     wrapper = '#!/bin/sh\nexport ADDED="by the wrapper: $1"\nexec "$@"\n'
     for runtime, source, program in (
         (

@@ -15,6 +15,7 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
 
 from tests.conftest import Functions, Server, User, allow
 
@@ -323,3 +324,21 @@ def test_requests_are_counted(urls: Urls) -> None:
 
     counts = [total(m) for m in ("UrlRequestCount", "Url4xxCount", "Url5xxCount")]
     assert counts == [3.0, 1.0, 1.0]
+
+
+def test_who_makes_urls_can_be_held_to_private_ones(urls: Urls) -> None:
+    name = urls.functions.create(ECHO)
+    user = User(urls.server, "makes-" + name[-50:])
+    user.may(
+        allow(
+            "lambda:*FunctionUrlConfig",
+            Condition={"StringEquals": {"lambda:FunctionUrlAuthType": "AWS_IAM"}},
+        )
+    )
+    client = user.client("lambda")
+    with pytest.raises(ClientError) as refused:
+        client.create_function_url_config(FunctionName=name, AuthType="NONE")
+    assert refused.value.response["Error"]["Code"] == "AccessDeniedException"
+    client.create_function_url_config(FunctionName=name, AuthType="AWS_IAM")
+    with pytest.raises(ClientError):
+        client.update_function_url_config(FunctionName=name, AuthType="NONE")

@@ -126,7 +126,8 @@ def of_lambda(operation: str, context: Context, parameters: Parameters) -> Itera
         for name in ("Resource", "ResourceArn", "CodeSigningConfigArn", "Arn"):
             if name in parameters:
                 resource = str(parameters[name])
-    yield Subject(action, resource, account)
+    keys = (("lambda:functionurlauthtype", str(parameters.get("AuthType", ""))),)
+    yield Subject(action, resource, account, keys if "AuthType" in parameters else ())
     if "Role" in parameters:
         passed = (("iam:passedtoservice", "lambda.amazonaws.com"),)
         yield Subject("iam:PassRole", parameters["Role"], account, passed)

@@ -326,6 +326,6 @@ def _joined(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
         if name in headers and name == "content-length" and headers[name] != value:
             raise _Refused(400)
         if name in headers and name != "content-length":
-            value = f"{headers[name]}, {value}"
+            value = f"{headers[name]}{'; ' if name == 'cookie' else ','}{value}"
         headers[name] = value
     return headers

@@ -37,8 +37,8 @@ class Exchange:
     """What an application sees of one request, and how it answers.
 
     method, target (raw, as sent), path and query (split, still percent-encoded), headers
-    (lower-case name → value, repeated ones joined by ", ").  Exactly one of ``respond`` and
-    ``start`` … ``end`` must be called, once.
+    (lower-case name → value, repeated ones joined by ",", cookies by "; ").  Exactly one of
+    ``respond`` and ``start`` … ``end`` must be called, once.
     """
 
     # What most exchanges never set, so that making one costs little.
