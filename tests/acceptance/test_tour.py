@@ -7,12 +7,14 @@ import os
 import re
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.conftest import ROLE, RUNTIME, Server, make_zip
+from tests.conftest import ROLE, RUNTIME, Server, fetch, make_zip
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -163,3 +165,35 @@ def test_the_aws_cli_waits_as_it_waits_for_aws(server: Server) -> None:
         done = lambent(server, *command)
         assert done.returncode == 0, (wait, done.stderr)
     client.delete_function(FunctionName="waited")
+
+
+def test_an_event_is_accepted_and_a_url_comes_and_goes(server: Server, tmp_path: Path) -> None:
+    folder = tmp_path / "cli-ways"
+    folder.mkdir()
+    source = (
+        "def handler(event, context):\n    print('got', event)\n    yield 'one '\n    yield 'two'\n"
+    )
+    (folder / "app.py").write_text(source)
+    assert lambent(server, "deploy", str(folder)).returncode == 0
+    accepted = lambent(server, "invoke", "cli-ways", "[1]", "--event")
+    assert re.fullmatch(r"Accepted: [0-9a-f-]{36}\n", accepted.stdout)
+    told = json.loads(lambent(server, "invoke", "cli-ways", "[2]", "--event", "--json").stdout)
+    assert told["StatusCode"] == 202
+
+    def ask(url: str) -> tuple[int, bytes]:
+        where = urlsplit(url)
+        headers = {"Host": where.netloc}
+        request = urllib.request.Request(server.endpoint + where.path, headers=headers)
+        return fetch(request)[:2]
+
+    url = lambent(server, "url", "cli-ways", "--stream").stdout.strip()
+    assert ask(url) == (200, b"one two")
+    # Asked again it is the same, as it is wanted now.
+    assert lambent(server, "url", "cli-ways", "--private").stdout.strip() == url
+    assert ask(url)[0] == 403
+    assert lambent(server, "url", "cli-ways").stdout.strip() == url
+    assert ask(url) == (200, b"one two")
+    assert lambent(server, "url", "cli-ways", "--rm").returncode == 0
+    assert ask(url)[0] == 403
+    assert lambent(server, "url", "nobody").returncode == 1
+    assert lambent(server, "rm", "cli-ways").returncode == 0

@@ -31,6 +31,15 @@ def invoke(arguments: argparse.Namespace, client: Client) -> int:
     if arguments.qualifier:
         path += f"?Qualifier={quote(arguments.qualifier, safe='')}"
     headers = {"x-amz-log-type": "Tail"} if arguments.logs or arguments.json else {}
+    if arguments.tenant:
+        headers["x-amz-tenant-id"] = arguments.tenant
+    if arguments.event:
+        headers["x-amz-invocation-type"] = "Event"
+        answer = client.request("POST", path, payload, headers)
+        request_id = answer.headers.get("x-amzn-requestid")
+        told = {"StatusCode": answer.status, "RequestId": request_id}
+        print(json.dumps(told, indent=2) if arguments.json else f"Accepted: {request_id}")
+        return 0
     answer = client.request("POST", path, payload, headers)
     error = answer.headers.get("x-amz-function-error")
     log = base64.b64decode(answer.headers.get("x-amz-log-result", "")).decode("utf-8", "replace")

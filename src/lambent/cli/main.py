@@ -38,6 +38,8 @@ def _parser() -> argparse.ArgumentParser:
     invoke.add_argument("name")
     invoke.add_argument("payload", nargs="?", default="{}", help="JSON, @FILE, or - for stdin.")
     invoke.add_argument("--qualifier", help="A version.")
+    invoke.add_argument("--event", action="store_true", help="Have it run later; do not wait.")
+    invoke.add_argument("--tenant", help="Whom it is for, where the function has tenants.")
     invoke.add_argument("--logs", action="store_true", help="Show the end of its log.")
     logs = add("logs", "Print a function's log.")
     logs.add_argument("name")
