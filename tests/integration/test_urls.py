@@ -119,6 +119,7 @@ def test_a_request_becomes_an_event_and_its_answer_a_response(urls: Urls) -> Non
             "X-Thing": "one",
             "Cookie": "a=1; b=2",
             "X-Forwarded-For": "9.9.9.9",
+            "X-Amzn-Tls-Version": "TLSv1.3",
         },
     )
     assert (got.status, got.headers["content-type"]) == (200, "application/json")
@@ -131,6 +132,7 @@ def test_a_request_becomes_an_event_and_its_answer_a_response(urls: Urls) -> Non
     assert context["http"]["method"] == "POST" and context["accountId"] == "anonymous"
     # Who asks cannot say that he is somebody else.
     assert context["http"]["sourceIp"] == event["headers"]["x-forwarded-for"] == "127.0.0.1"
+    assert "x-amzn-tls-version" not in event["headers"]
     assert abs(context["timeEpoch"] / 1000 - time.time()) < 60
     assert context["requestId"] == got.headers["x-amzn-requestid"]
     moment = datetime.strptime(context["time"], "%d/%b/%Y:%H:%M:%S %z")
@@ -188,6 +190,23 @@ def test_a_url_is_there_by_path_too(urls: Urls) -> None:
     assert (event["rawPath"], event["rawQueryString"]) == ("/x/y", "z=1")
     assert event["requestContext"]["domainPrefix"] == url_id
     assert ask(urls.server, by_path.rstrip("/"), path="").json()["rawPath"] == "/"
+
+
+def test_a_page_speaks_for_nothing_but_its_own_url(urls: Urls) -> None:
+    answer = {
+        "statusCode": 200,
+        "headers": {"Content-Type": "text/html", "Clear-Site-Data": "*", "X-Own": "1"},
+        "cookies": ["a=1; Domain=localhost; Path=/", "b=2;domain = .localhost"],
+    }
+    _, url = urls.create(f"def handler(event, context):\n    return {answer!r}\n")
+    own = ask(urls.server, url)
+    assert own.cookies == ["a=1; Path=/", "b=2"] and "clear-site-data" in own.headers
+    url_id = urlsplit(url).netloc.partition(".")[0]
+    shared = ask(urls.server, f"{urls.server.endpoint}/_lambent/urls/{url_id}/")
+    assert shared.cookies == [] and "clear-site-data" not in shared.headers
+    policy = shared.headers["content-security-policy"]
+    assert policy.startswith("sandbox ") and "allow-same-origin" not in policy
+    assert shared.headers["x-own"] == "1"
 
 
 def test_nobody_may_whom_no_policy_lets(urls: Urls) -> None:

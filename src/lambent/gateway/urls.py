@@ -25,7 +25,7 @@ from lambent.errors import AccessDenied, ServiceError
 from lambent.functions.catalog import Catalog
 from lambent.functions.response_stream import ResponseStream
 from lambent.functions.types import LATEST, Function, Outcome, UrlConfig
-from lambent.gateway import cors
+from lambent.gateway import cors, origins
 from lambent.http import BodyTooLarge, Exchange
 from lambent.iam.authenticate import Authenticator, Principal
 from lambent.iam.authorizer import Authorizer, ResourcePolicy, Subject
@@ -58,6 +58,7 @@ class _Call:
     url_id: str
     path: str
     request_id: str
+    by_path: bool
     status: int = 0
 
     @property
@@ -112,7 +113,8 @@ class FunctionUrls:
             return
         function, qualifier = target
         config = function.urls[qualifier]
-        call = _Call(exchange, function, qualifier, config, url_id, path, request_id)
+        by_path = found is not None
+        call = _Call(exchange, function, qualifier, config, url_id, path, request_id, by_path)
         began = self._clock.monotonic()
         try:
             await self._answer(call)
@@ -191,8 +193,9 @@ class FunctionUrls:
 
     def _event(self, call: _Call, body: bytes, principal: Principal) -> bytes:
         exchange = call.exchange
+        told = exchange.headers.items()
         headers = {
-            **exchange.headers,
+            **{name: value for name, value in told if not name.startswith("x-amzn-tls-")},
             "x-forwarded-for": exchange.peer,
             "x-forwarded-proto": "https" if exchange.secure else "http",
         }
@@ -290,7 +293,7 @@ class FunctionUrls:
 
     def _headers(self, call: _Call, response: HttpResponse) -> list[tuple[str, str]]:
         headers = cors.answered(call.config.cors, call.headers, response.headers)
-        return [*headers, ("x-amzn-RequestId", call.request_id)]
+        return [*origins.confined(headers, call.by_path), ("x-amzn-RequestId", call.request_id)]
 
     def _respond(self, call: _Call, response: HttpResponse) -> None:
         call.status = response.status
