@@ -351,6 +351,25 @@ def test_fewer_run_at_once_after_a_throttle(play: Play) -> None:
     play(scenario)
 
 
+def test_what_was_leased_ahead_and_removed_is_not_run(play: Play) -> None:
+    async def scenario(world: World) -> None:
+        world.functions.held = asyncio.Event()
+        for number in range(100):
+            await world.accept(str(number))
+        await world.settle()
+        assert len(world.functions.runs) == 32
+        world.worker.forget("1/r/f")
+        assert await world.queue.purge("1/r/f") == 100
+        world.functions.held.set()
+        await world.settle()
+        assert len(world.functions.runs) == 32 and await world.queue.depths() == {}
+        await world.accept("another")
+        await world.settle()
+        assert world.functions.runs[-1][1] == "another" and await world.queue.depths() == {}
+
+    play(scenario)
+
+
 # -- who is told --------------------------------------------------------------------------------
 
 

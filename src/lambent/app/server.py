@@ -248,7 +248,7 @@ class App:
             self.blobs,
             self.languages.names,
             Reports(self.owner, self.usage, concurrency.running, self.queue, self.clock),
-            EventReports(self.queue, self.events.expect, self.clock),
+            EventReports(self.queue, self.events.expect, self.events.forget, self.clock),
             FunctionUrls(
                 self.catalog,
                 self.invoker,

@@ -87,6 +87,12 @@ class Turns:
             self._due[shard] = due
         self._wake.set()
 
+    def forget(self, shard: str) -> None:
+        """A shard's events are about to be removed: do not begin those that were leased ahead."""
+        window = self._windows.get(shard)
+        if window is not None:
+            window.ready.clear()
+
     def throttled(self, shard: str) -> None:
         """An event was refused because too many run: run fewer for a while."""
         window = self._windows.get(shard)

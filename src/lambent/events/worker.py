@@ -73,6 +73,10 @@ class EventWorker:
         """Events of a shard have become due by other ways."""
         self._turns.expect(shard, self._clock.time())
 
+    def forget(self, shard: str) -> None:
+        """A shard's events are about to be removed."""
+        self._turns.forget(shard)
+
     async def close(self, grace: float) -> None:
         """Begin nothing more; let what runs finish for grace seconds, the rest runs again later."""
         await self._turns.close(grace)

@@ -26,11 +26,21 @@ _PAYLOAD = 1_000
 
 
 class EventReports:
-    """Answers those paths for the owner of an account; expect: told of a shard with due events."""
+    """Answers those paths for the owner of an account.
 
-    def __init__(self, backlog: Backlog, expect: Callable[[str], None], clock: Clock) -> None:
+    expect: told of a shard with due events; forget: of one whose events are about to be removed.
+    """
+
+    def __init__(
+        self,
+        backlog: Backlog,
+        expect: Callable[[str], None],
+        forget: Callable[[str], None],
+        clock: Clock,
+    ) -> None:
         self._backlog = backlog
         self._expect = expect
+        self._forget = forget
         self._clock = clock
 
     async def answer(self, principal: Principal, method: str, path: str, query: str) -> Any:
@@ -45,6 +55,7 @@ class EventReports:
         if name is not None and replay is None and method == "GET":
             return {"events": await self._peek(place + name, query)}
         if name is not None and replay is None and method == "DELETE":
+            self._forget(place + name)
             return {"purged": await self._backlog.purge(place + name)}
         if name is not None and replay is not None and method == "POST":
             replayed = await self._backlog.replay(place + name, self._clock.time())

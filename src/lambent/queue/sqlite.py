@@ -43,11 +43,9 @@ _SOME = (
     "SELECT key, due, body FROM queued WHERE failed = 0 AND shard = ? ORDER BY due LIMIT ?",
     "SELECT key, due, body FROM queued WHERE failed = 1 AND shard = ? ORDER BY due LIMIT ?",
 )
-_REMOVE = (
-    "DELETE FROM queued WHERE key IN"
-    " (SELECT key FROM queued WHERE failed = 0 AND shard = ? LIMIT ?)",
-    "DELETE FROM queued WHERE key IN"
-    " (SELECT key FROM queued WHERE failed = 1 AND shard = ? LIMIT ?)",
+_KEYS = (
+    "SELECT key FROM queued WHERE failed = 0 AND shard = ? LIMIT ?",
+    "SELECT key FROM queued WHERE failed = 1 AND shard = ? LIMIT ?",
 )
 _COUNT = (
     "SELECT shard, count(*) FROM queued WHERE failed = 0 GROUP BY shard",
@@ -215,10 +213,13 @@ class SqliteQueue(GroupCommit):
     async def purge(self, shard: str) -> int:
         def work(connection: sqlite3.Connection) -> int:
             removed = 0
-            for query, counts in zip(_REMOVE, (self._waiting, self._failed), strict=True):
-                done = connection.execute(query, (shard, _SLICE - removed)).rowcount
-                counts[shard] -= done
-                removed += done
+            for query, counts in zip(_KEYS, (self._waiting, self._failed), strict=True):
+                keys = connection.execute(query, (shard, _SLICE - removed)).fetchall()
+                connection.executemany("DELETE FROM queued WHERE key = ?", keys)
+                for (key,) in keys:
+                    self._release(shard, key)
+                counts[shard] -= len(keys)
+                removed += len(keys)
             return removed
 
         return await self._in_slices(work)
