@@ -1,7 +1,7 @@
 """Keeping what functions serve to browsers apart from everything else on this host.
 
-A function's pages are hostile.  On AWS every URL is a site of its own, because what it is below is a
-public suffix; here its name is below the server's, or, by path, the server's own.
+A function's pages are hostile.  On AWS every URL is a site of its own, because it is below a public
+suffix; here its name is below the server's, or, by path, the server's own.
 """
 
 from __future__ import annotations
