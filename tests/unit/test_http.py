@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import os
+import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+import uvloop
 
 from lambent.http import BodyTooLarge, ClientGone, Exchange, HttpLimits, HttpServer
 
@@ -397,3 +402,35 @@ def test_connections_beyond_the_limit_are_dropped() -> None:
         assert transport.closed and not wire.transport.closed
 
     run(scenario)
+
+
+@pytest.mark.parametrize("how", ["one too many", "closed at once", "cut off"])
+def test_a_connection_that_ends_at_once_closes_its_descriptor_once(how: str) -> None:
+    """Another's descriptor of the same number stays open (libuv closes; so did Python's socket)."""
+
+    async def scenario() -> None:
+        limits = HttpLimits(connections=0 if how == "one too many" else 9)
+        server = HttpServer(lambda exchange: exchange.respond(200), limits)
+        for _ in range(20):
+            theirs, ours = socket.socketpair()
+            number = ours.fileno()
+            theirs.sendall(b"nonsense\r\n\r\n" if how == "closed at once" else b"")
+            if how == "cut off":
+                theirs.close()
+            ours.setblocking(False)
+            with contextlib.suppress(OSError):
+                await server.adopt(ours)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            # Whoever opens something now may get the number.
+            others = [open("/dev/null") for _ in range(5)]  # noqa: SIM115
+            assert number in [each.fileno() for each in others]
+            del ours
+            gc.collect()
+            for each in others:
+                os.fstat(each.fileno())
+                each.close()
+            theirs.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario())

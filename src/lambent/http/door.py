@@ -32,13 +32,18 @@ class Door:
             self._server = HttpServer(self._application, LIMITS)
         with contextlib.suppress(OSError):
             stream, _ = self._listener.accept()
-            if len(self._adopting) >= LIMITS.connections:
+            if len(self._adopting) + len(self._server.connections) >= LIMITS.connections:
                 stream.close()
                 return
             stream.setblocking(False)
             task = asyncio.ensure_future(self._server.adopt(stream))
             self._adopting.add(task)
-            task.add_done_callback(self._adopting.discard)
+            task.add_done_callback(self._adopted)
+
+    def _adopted(self, task: asyncio.Task[None]) -> None:
+        self._adopting.discard(task)
+        if not task.cancelled():
+            task.exception()  # it has hung up already
 
     def close(self) -> None:
         """Accept no more and cut what is connected; the socket stays its owner's."""

@@ -46,7 +46,17 @@ class HttpServer:
     async def adopt(self, stream: socket.socket) -> None:
         """Serve a stream that is connected already; closes it in the end."""
         loop = asyncio.get_running_loop()
-        await loop.create_connection(self.connection, sock=stream)
+        # A connection that ends before this returns has had its descriptor closed by uvloop, which
+        # the socket does not know: it would close it again, and by then it is somebody else's.
+        by_object = isinstance(loop, asyncio.SelectorEventLoop)
+        try:
+            transport, _ = await loop.create_connection(self.connection, sock=stream)
+        except BaseException:
+            if not by_object:
+                stream.detach()
+            raise
+        if transport.is_closing() and not by_object:
+            stream.detach()
 
     def stop_listening(self) -> None:
         """Refuse new connections."""
