@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 import zipfile
@@ -155,6 +156,21 @@ class User:
     def may(self, policy: str, name: str = "may") -> None:
         """Give the user an inline policy, or another in place of it."""
         self.iam.put_user_policy(UserName=self.name, PolicyName=name, PolicyDocument=policy)
+
+
+def total(server: Server, metric: str, function: str) -> float:
+    """The sum of a function's metric in the last hour."""
+    now = time.time()
+    points = server.client("cloudwatch").get_metric_statistics(
+        Namespace="AWS/Lambda",
+        MetricName=metric,
+        Dimensions=[{"Name": "FunctionName", "Value": function}],
+        StartTime=now - 3600,
+        EndTime=now + 60,
+        Period=60,
+        Statistics=["Sum"],
+    )["Datapoints"]
+    return float(sum(each["Sum"] for each in points))
 
 
 def fetch(request: str | urllib.request.Request) -> tuple[int, bytes, dict[str, str]]:

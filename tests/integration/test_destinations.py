@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import datetime
 import json
 import re
 import subprocess
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Functions, Server, allow, fetch
+from tests.conftest import Functions, Server, allow, fetch, total
 from tests.integration.test_neighbours import eventually
 
 ACCOUNT = "000000000000"
@@ -222,22 +221,8 @@ def test_a_role_that_may_not_tells_nobody_and_once_it_may_it_does(sender: Sender
     name = sender.create(FAILS)
     sender.tell(name, failure=queue.arn)
     sender.send(name, {"n": "secret"})
-    metrics = sender.server.client("cloudwatch")
-
-    def failures() -> float:
-        now = datetime.datetime.now(datetime.UTC)
-        points = metrics.get_metric_statistics(
-            Namespace="AWS/Lambda",
-            MetricName="DestinationDeliveryFailures",
-            Dimensions=[{"Name": "FunctionName", "Value": name}],
-            StartTime=now - datetime.timedelta(hours=1),
-            EndTime=now + datetime.timedelta(minutes=1),
-            Period=60,
-            Statistics=["Sum"],
-        )["Datapoints"]
-        return float(sum(each["Sum"] for each in points))
-
-    assert eventually(failures) >= 1
+    failures = "DestinationDeliveryFailures"
+    assert eventually(lambda: total(sender.server, failures, name)) >= 1
     assert queue.messages() == []
     sender.may("sqs:SendMessage", resource=queue.arn)
     assert json.loads(queue.one()["Body"])["requestPayload"] == {"n": "secret"}

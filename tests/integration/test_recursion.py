@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.conftest import Functions
+from tests.conftest import Functions, total
 from tests.integration.test_async import events_of
 from tests.integration.test_destinations import ACCOUNT, ARN, Queue, Sender
 from tests.integration.test_endpoint import SOURCE
@@ -71,17 +70,7 @@ class Looper(Sender):
 
     def stopped(self, name: str) -> float:
         """How often a loop of a function was stopped."""
-        now = time.time()
-        points = self.server.client("cloudwatch").get_metric_statistics(
-            Namespace="AWS/Lambda",
-            MetricName="RecursiveInvocationsDropped",
-            Dimensions=[{"Name": "FunctionName", "Value": name}],
-            StartTime=now - 3600,
-            EndTime=now + 60,
-            Period=60,
-            Statistics=["Sum"],
-        )["Datapoints"]
-        return float(sum(each["Sum"] for each in points))
+        return total(self.server, "RecursiveInvocationsDropped", name)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from tests.conftest import Functions, Server, User, allow
+from tests.conftest import Functions, Server, User, allow, total
 
 ECHO = "def handler(event, context):\n    return event\n"
 # Answers what it is told to.
@@ -326,22 +326,9 @@ def test_requests_are_counted(urls: Urls) -> None:
     for status in (200, 404, 500):
         body = json.dumps({"statusCode": status}).encode()
         ask(urls.server, url, "POST", "/", body, {"content-type": "application/json"})
-    metrics = urls.server.client("cloudwatch")
-
-    def total(metric: str) -> float:
-        now = time.time()
-        points = metrics.get_metric_statistics(
-            Namespace="AWS/Lambda",
-            MetricName=metric,
-            Dimensions=[{"Name": "FunctionName", "Value": name}],
-            StartTime=now - 3600,
-            EndTime=now + 60,
-            Period=60,
-            Statistics=["Sum"],
-        )["Datapoints"]
-        return float(sum(each["Sum"] for each in points))
-
-    counts = [total(m) for m in ("UrlRequestCount", "Url4xxCount", "Url5xxCount")]
+    counts = [
+        total(urls.server, m, name) for m in ("UrlRequestCount", "Url4xxCount", "Url5xxCount")
+    ]
     assert counts == [3.0, 1.0, 1.0]
 
 
