@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -186,3 +187,11 @@ def test_no_file_is_two_ideas() -> None:
         if (n := len(p.read_text().splitlines())) > 600
     }
     assert long == {}
+
+
+def test_every_folder_of_tests_is_run() -> None:
+    root = ROOT.parents[1]
+    settings = tomllib.loads((root / "pyproject.toml").read_text())
+    named = settings["tool"]["pytest"]["ini_options"]["testpaths"]
+    there = {str(path.parent.relative_to(root)) for path in (root / "tests").rglob("test_*.py")}
+    assert there == set(named)
