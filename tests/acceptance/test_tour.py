@@ -40,6 +40,13 @@ def lambent(
     )
 
 
+@pytest.fixture
+def curl() -> None:
+    """What the tour asks URLs with."""
+    subprocess.run([str(ROOT / "scripts/setup-tour")], check=True)
+
+
+@pytest.mark.usefixtures("curl")
 def test_the_tour_works_as_written(server: Server, tmp_path: Path) -> None:
     script = "\n".join(["set -eu", *blocks()])
     script = script.replace("/tmp/", f"{tmp_path}/").replace("python3.11", RUNTIME)
