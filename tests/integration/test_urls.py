@@ -232,6 +232,26 @@ def test_nobody_may_whom_no_policy_lets(urls: Urls) -> None:
     assert ask(urls.server, url).status == 403
 
 
+def test_a_policy_that_looks_at_the_request_is_asked_each_time(urls: Urls) -> None:
+    name, url = urls.create(ECHO)
+    arn = f"arn:aws:lambda:us-east-1:000000000000:function:{name}"
+    assert ask(urls.server, url).status == ask(urls.server, url).status == 200
+    held_out = {
+        "Sid": "out",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "lambda:*",
+        "Resource": arn,
+        "Condition": {"StringLike": {"aws:UserAgent": "bad*"}},
+    }
+    document = json.loads(urls.client.get_policy(FunctionName=name)["Policy"])
+    document["Statement"].append(held_out)
+    urls.client.put_resource_policy(ResourceArn=arn, Policy=json.dumps(document))
+    for _ in range(2):
+        assert ask(urls.server, url, headers={"user-agent": "good"}).status == 200
+        assert ask(urls.server, url, headers={"user-agent": "bad/1"}).status == 403
+
+
 def signed(
     urls: Urls, url: str, key: dict[str, str], body: bytes = b"", service: str = "lambda"
 ) -> dict[str, str]:

@@ -24,7 +24,7 @@ from lambent.clock import Clock
 from lambent.errors import AccessDenied, ServiceError
 from lambent.functions.catalog import Catalog
 from lambent.functions.response_stream import ResponseStream
-from lambent.functions.types import LATEST, Function, Outcome, UrlConfig
+from lambent.functions.types import LATEST, Function, Outcome, Policy, UrlConfig
 from lambent.gateway import cors, origins
 from lambent.http import BodyTooLarge, Exchange
 from lambent.iam.authenticate import Authenticator, Principal
@@ -42,6 +42,9 @@ _FORBIDDEN = (
     "https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html"
 )
 _BODILESS = (204, 205, 304)
+# What is so in every unsigned request to a URL.
+_OF_URLS = {"lambda:functionurlauthtype", "lambda:invokedviafunctionurl"}
+_MOST_OPEN = 10_000
 
 Count = Callable[[Function, str, int, float], None]
 """Told of each request: the function, the qualifier, the answer's status, seconds."""
@@ -96,6 +99,8 @@ class FunctionUrls:
         self._payload_bytes = payload_bytes
         self._new_stream = new_stream
         self._count = count
+        # Functions, by their policy's revision, that are open to everybody whatever the request.
+        self._open: set[tuple[str, str] | None] = set()
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer a request; raises ClientGone."""
@@ -177,9 +182,13 @@ class FunctionUrls:
             arn = call.function.qualified_arn(call.qualifier)
         stated = call.function.policies.get(call.qualifier)
         policy = None
+        known = None
         if stated is not None:
             document = {"Version": stated.version, "Statement": list(stated.statements)}
             policy = ResourcePolicy(stated.revision_id, arn, lambda: json.dumps(document))
+            known = (arn, stated.revision_id) if principal.anonymous else None
+            if known in self._open:
+                return principal
         request = (
             *request_keys(exchange.peer, exchange.headers, exchange.secure),
             ("lambda:functionurlauthtype", (call.config.auth_type,)),
@@ -189,6 +198,10 @@ class FunctionUrls:
         for action in ("lambda:InvokeFunctionUrl", "lambda:InvokeFunction"):
             subject = Subject(action, arn, latest.account)
             self._authorizer.check(principal, subject, policy, request)
+        if known is not None and stated is not None and _same_for_all(stated):
+            if len(self._open) >= _MOST_OPEN:
+                self._open.clear()
+            self._open.add(known)
         return principal
 
     def _event(self, call: _Call, body: bytes, principal: Principal) -> bytes:
@@ -331,6 +344,14 @@ class FunctionUrls:
         if seconds is not None:
             headers.append(("Retry-After", str(seconds)))
         exchange.respond(status, headers, body)
+
+
+def _same_for_all(policy: Policy) -> bool:
+    """Whether a policy says the same to all who are nobody, whatever they ask."""
+    text = json.dumps(policy.statements)
+    conditions = [each.get("Condition") or {} for each in policy.statements]
+    keys = {key.lower() for each in conditions for tests in each.values() for key in tests}
+    return keys <= _OF_URLS and "${" not in text
 
 
 async def _streamed_head(pieces: AsyncIterator[bytes]) -> HttpResponse:
