@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -294,6 +295,16 @@ def test_a_signed_url_wants_a_signature_and_a_policy(urls: Urls) -> None:
         )
     )
     assert asked(good).status == 403
+
+
+@pytest.mark.parametrize("auth", ["NONE", "AWS_IAM"])
+def test_who_may_not_is_told_before_he_has_sent_everything(urls: Urls, auth: str) -> None:
+    url = urls.open(urls.functions.create(ECHO), public=False, AuthType=auth)
+    where = urlsplit(urls.server.endpoint)
+    with socket.create_connection((where.hostname or "", where.port or 0), 30) as connection:
+        head = f"POST / HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nContent-Length: 6000000\r\n\r\n"
+        connection.sendall(head.encode() + b"x")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 403 ")
 
 
 def test_an_alias_has_a_url_of_its_own(urls: Urls) -> None:

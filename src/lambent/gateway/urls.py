@@ -17,7 +17,7 @@ from typing import Any
 
 from lambent import ids
 from lambent.api.authorization import request_keys
-from lambent.aws import url_payload
+from lambent.aws import sigv4, url_payload
 from lambent.aws.parse import parse_query
 from lambent.aws.url_payload import BadAnswer, Caller, HttpRequest, HttpResponse
 from lambent.clock import Clock
@@ -135,19 +135,23 @@ class FunctionUrls:
             exchange.respond(200, [*headers, ("x-amzn-RequestId", call.request_id)])
             return
         try:
+            # Who cannot be let in whatever he sends is told so before he has sent it.
+            principal = self._anonymous(call) if config.auth_type == "NONE" else None
+            claim = self._claim(call) if principal is None else None
             body = await exchange.read(self._payload_bytes)
+            if claim is not None:
+                principal = self._verified(call, claim, body)
         except BodyTooLarge:
             message = f"Request must be smaller than {self._payload_bytes} bytes."
             self._fail(call, 413, "RequestEntityTooLargeException", message)
             return
-        try:
-            principal = self._admitted(call, body)
-        except ServiceError as refused:
-            if isinstance(refused, AccessDenied):
-                self._fail(call, 403, "AccessDeniedException", _FORBIDDEN)
-            else:
-                self._fail(call, refused.status, refused.code, refused.message)
+        except AccessDenied:
+            self._fail(call, 403, "AccessDeniedException", _FORBIDDEN)
             return
+        except ServiceError as refused:
+            self._fail(call, refused.status, refused.code, refused.message)
+            return
+        assert principal is not None
         event = self._event(call, body, principal)
         try:
             if config.invoke_mode == "RESPONSE_STREAM":
@@ -162,21 +166,32 @@ class FunctionUrls:
 
     # -- who may --------------------------------------------------------------------------
 
-    def _admitted(self, call: _Call, body: bytes) -> Principal:
-        """Who asks, if he may; raises AccessDenied and what is wrong with a signature."""
+    def _anonymous(self, call: _Call) -> Principal:
+        """Nobody in particular, if he may; raises AccessDenied."""
+        region = call.function.latest.region
+        return self._admitted(call, Principal("", "", region, "lambda", anonymous=True))
+
+    def _claim(self, call: _Call) -> sigv4.Claim:
+        """Who a request says it is from; raises AccessDenied, and what is wrong with that."""
+        exchange = call.exchange
+        query = parse_query(exchange.query) if exchange.query else {}
+        claim = self._authenticator.claim(exchange.headers, query)
+        wanted = ("lambda", call.function.latest.region)
+        if claim is None or (claim.scope.service, claim.scope.region) != wanted:
+            raise AccessDenied(_FORBIDDEN)
+        return claim
+
+    def _verified(self, call: _Call, claim: sigv4.Claim, body: bytes) -> Principal:
+        """Whom it is from, if he may; raises AccessDenied, and what is wrong with a signature."""
+        exchange = call.exchange
+        principal = self._authenticator.authenticate(
+            claim, exchange.method, exchange.path, exchange.query, exchange.headers, body
+        )
+        return self._admitted(call, principal)
+
+    def _admitted(self, call: _Call, principal: Principal) -> Principal:
+        """Who asks, if policies allow it; raises AccessDenied."""
         exchange, latest = call.exchange, call.function.latest
-        if call.config.auth_type == "NONE":
-            principal = Principal("", "", latest.region, "lambda", anonymous=True)
-        else:
-            query = parse_query(exchange.query) if exchange.query else {}
-            claim = self._authenticator.claim(exchange.headers, query)
-            if claim is None:
-                raise AccessDenied(_FORBIDDEN)
-            principal = self._authenticator.authenticate(
-                claim, exchange.method, exchange.path, exchange.query, exchange.headers, body
-            )
-            if principal.service != "lambda" or principal.region != latest.region:
-                raise AccessDenied(_FORBIDDEN)
         arn = latest.function_arn
         if call.qualifier != LATEST:
             arn = call.function.qualified_arn(call.qualifier)
