@@ -72,7 +72,7 @@ class Invoker:
         router: Router,
         clock: Clock,
         throttled: Callable[[tuple[str, str, str], str], None],
-        stopped: Callable[[tuple[str, str, str]], None] = lambda place: None,
+        stopped: Callable[[tuple[str, str, str]], None],
     ) -> None:
         """throttled: told of each refusal, with account, region, function and the version;
         stopped: of each loop that was, with account, region and function."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -209,3 +210,25 @@ def test_large_events_are_leased_a_few_at_a_time(run: Run, monkeypatch: pytest.M
         assert ([each.id for each in leased], following) == (["c", "d"], None)
 
     run(scenario)
+
+
+def test_an_event_whose_end_could_not_be_written_can_be_leased_again(tmp_path: Path) -> None:
+    async def main() -> None:
+        queue = SqliteQueue(tmp_path / "queue.db")
+        await queue.open()
+        await queue.put(event("a"), 1.0)
+        (leased,), _ = await queue.lease("1/r/f", 1.0, 1)
+        # Somebody holds the database, as a disk that is full would: nothing of it is begun.
+        other = sqlite3.connect(tmp_path / "queue.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError):
+            await queue.ack(leased)
+        other.execute("ROLLBACK")
+        other.close()
+        (again,), _ = await queue.lease("1/r/f", 1.0, 1)
+        assert again == leased
+        await queue.ack(again)
+        assert await queue.depths() == {}
+        await queue.close()
+
+    asyncio.run(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -473,3 +474,39 @@ def test_how_an_event_ended_is_known_also_when_the_server_dies_before_it_could_t
 
     asyncio.run(first())
     asyncio.run(second())
+
+
+def test_a_success_that_nobody_can_be_told_of_any_more_is_no_failure(play: Play) -> None:
+    async def scenario(world: World) -> None:
+        world.functions.config = EventInvokeConfig(0.0, on_success="arn:good")
+        world.listeners.deaf = {"arn:good"}
+        await world.accept()
+        await world.settle()
+        world.functions.gone = True
+        await world.pass_time(1)
+        assert await world.queue.depths() == {} and world.counts["AsyncEventsDropped"] == 0
+
+    play(scenario)
+
+
+def test_an_event_whose_end_cannot_be_written_begins_again_later(
+    play: Play, tmp_path: Path
+) -> None:
+    async def scenario(world: World) -> None:
+        other = sqlite3.connect(tmp_path / "queue.db", isolation_level=None)
+        world.functions.held = asyncio.Event()
+        await world.accept()
+        await world.settle()
+        other.execute("BEGIN IMMEDIATE")  # nothing can be written now
+        world.functions.held.set()
+        async with asyncio.timeout(30):
+            while (await world.queue.peek("1/r/f", 1))[0].state == "running":
+                await asyncio.sleep(0.05)
+        other.execute("ROLLBACK")
+        other.close()
+        await world.pass_time(59)
+        assert len(world.functions.runs) == 1
+        await world.pass_time(1)
+        assert len(world.functions.runs) == 2 and await world.queue.depths() == {}
+
+    play(scenario)

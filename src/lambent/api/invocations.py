@@ -68,14 +68,13 @@ class Invocations:
         if kind == "Event":
             return await self._queue(context, account, name, qualifier, payload, parameters)
         log_tail = parameters.get("LogType") == "Tail"
-        client_context = parameters.get("ClientContext")
         request_id, outcome = await self._invoker.invoke(
             account,
             region,
             name,
             qualifier,
             payload or b"{}",
-            client_context=_client_context(client_context) if client_context is not None else None,
+            client_context=_client_context(parameters),
             trace_id=context.headers.get("x-amzn-trace-id"),
             log_tail=log_tail,
             tenant=parameters.get("TenantId", ""),
@@ -114,7 +113,6 @@ class Invocations:
             return {"StatusCode": 204}
         _check_json(payload)
         log_tail = parameters.get("LogType") == "Tail"
-        client_context = parameters.get("ClientContext")
         stream, request_id = self._new_stream(), ids.uuid()
         task = await self._invoker.begin(
             stream,
@@ -123,7 +121,7 @@ class Invocations:
             name,
             qualifier,
             payload or b"{}",
-            client_context=_client_context(client_context) if client_context else None,
+            client_context=_client_context(parameters),
             trace_id=context.headers.get("x-amzn-trace-id"),
             log_tail=log_tail,
             request_id=request_id,
@@ -164,7 +162,6 @@ class Invocations:
         tenant = parameters.get("TenantId", "")
         if tenant or version.configuration.tenancy is not None:
             check_tenant(version, tenant)
-        client_context = parameters.get("ClientContext")
         event = Event(
             ids.uuid(),
             account,
@@ -173,7 +170,7 @@ class Invocations:
             qualifier,
             payload or b"{}",
             self._clock.time(),
-            _client_context(client_context) if client_context is not None else None,
+            _client_context(parameters),
             context.headers.get("x-amzn-trace-id")
             or ids.trace_id(self._clock.time(), version.configuration.tracing_mode == "Active"),
             tenant,
@@ -219,8 +216,11 @@ def _check_json(payload: bytes) -> None:
         ) from None
 
 
-def _client_context(text: str) -> str:
-    """The decoded JSON of X-Amz-Client-Context."""
+def _client_context(parameters: dict[str, Any]) -> str | None:
+    """The decoded JSON of X-Amz-Client-Context, if it is there."""
+    text = parameters.get("ClientContext")
+    if text is None:
+        return None
     if len(text) > _CLIENT_CONTEXT_BYTES:
         raise InvalidRequestContent("Client context must be no more than 3583 bytes.")
     try:

@@ -24,6 +24,7 @@ _log = logging.getLogger(__name__)
 FIRST, MOST, TURN = 32, 1_000, 32
 _CHANGE_SECONDS = 1.0
 _AGAIN_SECONDS = 1.0
+_UNWRITTEN_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -198,7 +199,8 @@ class Turns:
             if window.room and event.shard in self._due:
                 self._wake.set()
             if not task.cancelled() and task.exception() is not None:
-                # The queue could not be written: the event stays leased until the next start.
-                _log.error("event %s is left as it is: %s", event.id, task.exception())
+                # The queue could not be written: the event is in it as it was.
+                _log.error("event %s begins again later: %s", event.id, task.exception())
+                self.expect(event.shard, self._clock.time() + _UNWRITTEN_SECONDS)
 
         task.add_done_callback(ended)

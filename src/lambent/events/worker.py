@@ -197,6 +197,9 @@ class EventWorker:
         """There is no function to run it, nor one whose destinations could be told."""
         if event.ending is None:
             self._count(event, "AsyncEventsDropped", 1.0)
+        elif event.ending.condition == "Success":
+            await self._queue.ack(event)
+            return
         await self._queue.give_up(event, self._clock.time())
 
     async def _tell(self, version: FunctionVersion, event: Event, ending: Ending) -> None:

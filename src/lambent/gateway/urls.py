@@ -100,7 +100,7 @@ class FunctionUrls:
         self._new_stream = new_stream
         self._count = count
         # Functions, by their policy's revision, that are open to everybody whatever the request.
-        self._open: set[tuple[str, str] | None] = set()
+        self._open: set[tuple[str, str]] = set()
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer a request; raises ClientGone."""
@@ -202,7 +202,7 @@ class FunctionUrls:
             document = {"Version": stated.version, "Statement": list(stated.statements)}
             policy = ResourcePolicy(stated.revision_id, arn, lambda: json.dumps(document))
             known = (arn, stated.revision_id) if principal.anonymous else None
-            if known in self._open:
+            if known is not None and known in self._open:
                 return principal
         request = (
             *request_keys(exchange.peer, exchange.headers, exchange.secure),

@@ -121,7 +121,7 @@ class SqliteQueue(GroupCommit):
             self._waiting[shard] -= done
             self._release(shard, key)
 
-        await self._do(work, writes=True)
+        await self._settle(event, work)
 
     async def retry(self, event: Event, due: float) -> None:
         row = (due, self._encode(replace(event, key=0)), event.key)
@@ -131,7 +131,7 @@ class SqliteQueue(GroupCommit):
             connection.execute("UPDATE queued SET due = ?, body = ? WHERE key = ?", row)
             self._release(shard, row[2])
 
-        await self._do(work, writes=True)
+        await self._settle(event, work)
 
     async def give_up(self, event: Event, now: float) -> None:
         row = (now, self._encode(replace(event, key=0)), event.key)
@@ -154,7 +154,16 @@ class SqliteQueue(GroupCommit):
                 (shard, max(0, self._failed[shard] - KEPT_EVENTS)),
             ).rowcount
 
-        await self._do(work, writes=True)
+        await self._settle(event, work)
+
+    async def _settle(self, event: Event, work: Callable[[sqlite3.Connection], None]) -> None:
+        """Write what becomes of a leased event; where that fails it is leased no more either."""
+        try:
+            await self._do(work, writes=True)
+        except sqlite3.Error:
+            # Here, because the thread may not come to it; to discard from a set is one step.
+            self._release(event.shard, event.key)
+            raise
 
     async def shards(self) -> dict[str, float]:
         def work(connection: sqlite3.Connection) -> dict[str, float]:
