@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -229,6 +230,35 @@ def test_an_event_whose_end_could_not_be_written_can_be_leased_again(tmp_path: P
         assert again == leased
         await queue.ack(again)
         assert await queue.depths() == {}
+        await queue.close()
+
+    asyncio.run(main())
+
+
+def test_who_only_asks_is_answered_though_a_write_beside_him_fails(tmp_path: Path) -> None:
+    async def main() -> None:
+        queue = SqliteQueue(tmp_path / "queue.db")
+        await queue.open()
+        await queue.put(event("there"), 100.0)
+        await queue._do(lambda connection: connection.execute("PRAGMA busy_timeout = 0"))
+        other = sqlite3.connect(tmp_path / "queue.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")  # nothing can be written now
+        # The thread is kept busy until all have come, and takes them as one batch.
+        held = threading.Event()
+        calls = (
+            queue._do(lambda connection: held.wait(10)),
+            queue.put(event("lost"), 101.0),
+            queue.lease("1/r/f", 109.0, 9),
+            queue.depths(),
+        )
+        pending = [asyncio.ensure_future(call) for call in calls]
+        await asyncio.sleep(0)
+        held.set()
+        _, put, leased, depths = await asyncio.gather(*pending, return_exceptions=True)
+        other.close()
+        assert isinstance(put, sqlite3.OperationalError)
+        assert [each.id for each in leased[0]] == ["there"]  # type: ignore[index]
+        assert depths == {"1/r/f": Depth(1, 0, 100.0)}
         await queue.close()
 
     asyncio.run(main())

@@ -494,6 +494,7 @@ def test_an_event_whose_end_cannot_be_written_begins_again_later(
 ) -> None:
     async def scenario(world: World) -> None:
         other = sqlite3.connect(tmp_path / "queue.db", isolation_level=None)
+        await world.queue._do(lambda connection: connection.execute("PRAGMA busy_timeout = 0"))
         world.functions.held = asyncio.Event()
         await world.accept()
         await world.settle()

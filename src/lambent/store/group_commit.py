@@ -2,7 +2,8 @@
 
 Every call is a job for the thread.  It takes all jobs that wait, applies the writes in one
 transaction, commits once with ``synchronous=FULL``, and only then answers: a lone writer pays one
-fsync, thirty-two concurrent ones share it.  A job that raises Undone undoes only itself.
+fsync, thirty-two concurrent ones share it.  A job that raises Undone undoes only itself; where the
+transaction itself fails, all that wrote fail, and those that only read are answered without them.
 """
 
 from __future__ import annotations
@@ -128,12 +129,15 @@ class GroupCommit:
                 self._committing(connection)
                 connection.execute("COMMIT")
         except Exception as error:
-            # The disk is full, say: nothing of this batch happened, and every caller hears it.
+            # The disk is full, say: nothing of this batch happened, and whoever wrote hears it.
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
             with contextlib.suppress(sqlite3.Error):
                 self._undo(connection)
-            return [(job, error, True) for job in batch]
+            failed = [(job, error, True) for job in batch if job.writes or not writes]
+            # Those who only asked were here by chance.
+            asked = [job for job in batch if writes and not job.writes]
+            return failed + (self._commit(connection, asked) if asked else [])
         return answers
 
     def _answer(self, answers: list[tuple[_Job, Any, bool]]) -> None:
