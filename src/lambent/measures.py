@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from lambent.functions.event_sources import EventSourceMapping
 from lambent.functions.types import LATEST, Function, FunctionVersion
 from lambent.observe.metrics import Metrics
 from lambent.observe.traces import Traces
@@ -77,6 +78,16 @@ class Measures:
         resource = f"{event.function}:{event.qualifier}" if event.qualifier else event.function
         for dimensions in ((function,), (function, ("Resource", resource))):
             self._metrics.add((event.account, event.region, metric, dimensions), value)
+
+    def of_source(self, mapping: EventSourceMapping, metric: str, value: int) -> None:
+        """A value of an event source mapping's metric."""
+        series = (
+            mapping.account,
+            mapping.region,
+            metric,
+            (("EventSourceMappingUUID", mapping.uuid),),
+        )
+        self._metrics.add(series, float(value))
 
     def recursion_stopped(self, name: tuple[str, str, str]) -> None:
         """A function was not run again in a chain of its own."""

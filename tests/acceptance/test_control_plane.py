@@ -571,7 +571,14 @@ STREAM = "arn:aws:kinesis:us-east-1:000000000000:stream/s"
 
 
 def test_an_event_source_mapping_is_created_read_updated_and_deleted(functions: Functions) -> None:
-    name = functions.create(ECHO)
+    # AWS looks whether the queue is there and the role may read it.
+    functions.server.client("sqs").create_queue(QueueName="queue")
+    iam = functions.server.client("iam")
+    trust = iam.get_role(RoleName="lambda")["Role"]["AssumeRolePolicyDocument"]
+    iam.create_role(RoleName="reads-queues", AssumeRolePolicyDocument=json.dumps(trust))
+    policy = "arn:aws:iam::aws:policy/service-role/AWSLambdaSQSQueueExecutionRole"
+    iam.attach_role_policy(RoleName="reads-queues", PolicyArn=policy)
+    name = functions.create(ECHO, Role=ROLE.replace("/lambda", "/reads-queues"))
     client = functions.client
     made = client.create_event_source_mapping(
         FunctionName=name, EventSourceArn=QUEUE, BatchSize=100, MaximumBatchingWindowInSeconds=5,

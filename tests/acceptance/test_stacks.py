@@ -30,7 +30,7 @@ TEMPLATE: dict[str, Any] = {
                     ],
                 },
                 "ManagedPolicyArns": [
-                    "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
+                    "arn:aws:iam::aws:policy/service-role/AWSLambdaSQSQueueExecutionRole"
                 ],
                 "Policies": [
                     {
@@ -92,6 +92,15 @@ TEMPLATE: dict[str, Any] = {
                 "SourceArn": {"Ref": "Topic"},
             },
         },
+        "Queue": {"Type": "AWS::SQS::Queue"},
+        "Feeding": {
+            "Type": "AWS::Lambda::EventSourceMapping",
+            "Properties": {
+                "FunctionName": {"Ref": "Alias"},
+                "EventSourceArn": {"Fn::GetAtt": ["Queue", "Arn"]},
+                "BatchSize": "1",
+            },
+        },
         "Bucket": {"Type": "AWS::S3::Bucket"},
         "Logs": {
             "Type": "AWS::Logs::LogGroup",
@@ -102,6 +111,7 @@ TEMPLATE: dict[str, Any] = {
         "Name": {"Value": {"Ref": "Function"}},
         "Role": {"Value": {"Ref": "Role"}},
         "Topic": {"Value": {"Ref": "Topic"}},
+        "Queue": {"Value": {"Ref": "Queue"}},
     },
 }
 FAST = {"Delay": 1, "MaxAttempts": 120}
@@ -125,13 +135,14 @@ def test_a_stack_makes_changes_and_removes_functions_and_roles(server: Server) -
     answer = functions.invoke(FunctionName=name, Qualifier="live", Payload=b"7")
     assert json.loads(answer["Payload"].read()) == ["one", 7]
     policies = iam.list_attached_role_policies(RoleName=made["Role"])["AttachedPolicies"]
-    assert [each["PolicyName"] for each in policies] == ["AWSLambdaBasicExecutionRole"]
+    assert [each["PolicyName"] for each in policies] == ["AWSLambdaSQSQueueExecutionRole"]
+    server.client("sqs").send_message(QueueUrl=made["Queue"], MessageBody="hello")
     server.client("sns").publish(TopicArn=made["Topic"], Message="hello")
     logs = server.client("logs")
     eventually(
         lambda: logs.filter_log_events(logGroupName=f"/aws/lambda/{name}", filterPattern="REPORT")[
             "events"
-        ][1:]
+        ][2:]
     )
     groups = logs.describe_log_groups(logGroupNamePrefix="/stack/logs")["logGroups"]
     assert groups[0]["retentionInDays"] == 7
@@ -148,6 +159,7 @@ def test_a_stack_makes_changes_and_removes_functions_and_roles(server: Server) -
         functions.get_function(FunctionName=name)
     with pytest.raises(iam.exceptions.NoSuchEntityException):
         iam.get_role(RoleName=made["Role"])
+    assert functions.list_event_source_mappings()["EventSourceMappings"] == []
 
 
 def test_a_stack_may_not_what_its_owner_may_not(server: Server) -> None:

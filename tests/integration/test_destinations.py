@@ -79,9 +79,9 @@ def sender(functions: Functions, request: pytest.FixtureRequest) -> Iterator[Sen
 class Queue:
     """A queue, read to its end."""
 
-    def __init__(self, server: Server, name: str) -> None:
+    def __init__(self, server: Server, name: str, **attributes: str) -> None:
         self.client = server.client("sqs")
-        self.url = self.client.create_queue(QueueName=name)["QueueUrl"]
+        self.url = self.client.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
         self.arn = f"arn:aws:sqs:{ARN}:{name}"
 
     def messages(self) -> list[Any]:

@@ -46,6 +46,10 @@ def handler(event, context):
         body = urllib.parse.urlencode({"Action": "Publish", "Version": "2010-03-31",
             "TopicArn": os.environ["TARGET"], "Message": "again"}).encode()
         return call("sns", "POST", "/", body, {"content-type": "application/x-www-form-urlencoded"})
+    if kind == "sqs":
+        body = json.dumps({"QueueUrl": os.environ["TARGET"], "MessageBody": "again"}).encode()
+        return call("sqs", "POST", "/", body, {"content-type": "application/x-amz-json-1.0",
+            "x-amz-target": "AmazonSQS.SendMessage"})
     if kind == "s3":
         return call("s3", "PUT", "/%s/again" % os.environ["TARGET"], b"x", {})
 """
@@ -140,6 +144,20 @@ def test_a_loop_through_another_service_is_stopped(looper: Looper, kind: str) ->
     looper.functions.invoke(name)
     assert eventually(lambda: looper.stopped(name) >= 1.0)
     assert looper.runs(name) == 16
+
+
+def test_a_loop_through_a_queue_ends_among_its_dead_letters(looper: Looper) -> None:
+    dead = Queue(looper.server, "loops-dead")
+    redrive = json.dumps({"deadLetterTargetArn": dead.arn, "maxReceiveCount": 1})
+    queue = Queue(looper.server, "loops-again", VisibilityTimeout="1", RedrivePolicy=redrive)
+    name = looper.loop("sqs", queue.url)
+    looper.client.update_function_configuration(FunctionName=name, Timeout=1)
+    looper.functions.settle(name)
+    made = looper.client.create_event_source_mapping(FunctionName=name, EventSourceArn=queue.arn)
+    looper.functions.invoke(name)
+    assert dead.one()["Body"] == "again"
+    assert looper.runs(name) == 16 and looper.stopped(name) == 1.0
+    looper.client.delete_event_source_mapping(UUID=made["UUID"])
 
 
 def test_a_loop_of_destinations_is_stopped(looper: Looper) -> None:

@@ -1,7 +1,11 @@
-"""Event source mappings: their configuration, checked as AWS checks it per kind of source."""
+"""Event source mappings: their configuration, checked as AWS checks it per kind of source.
+
+Those of queues are put to work by ``lambent.sources``; of others the configuration is kept only.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +19,7 @@ from lambent.clock import Clock
 from lambent.errors import InvalidParameterValue, ResourceConflict, ResourceNotFound
 from lambent.functions.catalog import Catalog
 from lambent.functions.event_sources import EventSourceCatalog, EventSourceMapping
+from lambent.functions.types import FunctionVersion
 
 _STREAMS = ("kinesis", "dynamodb")
 _KAFKA = ("kafka",)
@@ -44,19 +49,29 @@ _KAFKA_DEFAULTS: dict[str, Any] = {"BatchSize": 100, "MaximumBatchingWindowInSec
 
 
 class EventSourceMappings:
-    """Handlers of the event source mapping operations."""
+    """Handlers of the event source mapping operations.
 
-    def __init__(self, catalog: Catalog, mappings: EventSourceCatalog, clock: Clock) -> None:
+    check: raises InvalidParameterValue where a mapping cannot be put to work for a version.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        mappings: EventSourceCatalog,
+        clock: Clock,
+        check: Callable[[EventSourceMapping, FunctionVersion], Awaitable[None]],
+    ) -> None:
         self._catalog = catalog
         self._mappings = mappings
         self._clock = clock
+        self._check_source = check
 
     async def create_event_source_mapping(
         self, context: Context, parameters: dict[str, Any]
     ) -> dict[str, Any]:
         arn = parameters.get("EventSourceArn")
         kind = _kind(parameters)
-        target = await self._function(context, parameters["FunctionName"])
+        target, version = await self._function(context, parameters["FunctionName"])
         settings = _defaults(kind) | _given(parameters)
         _check(kind, arn or "", settings)
         for other in await self._mappings.all_of(context.account, context.region):
@@ -77,6 +92,7 @@ class EventSourceMappings:
             settings=settings,
             tags=check_tags(parameters.get("Tags", {})),
         )
+        await self._check_source(mapping, version)
         created = await self._mappings.create(mapping)
         return _describe(replace(created, state="Creating"))
 
@@ -110,9 +126,11 @@ class EventSourceMappings:
     async def update_event_source_mapping(
         self, context: Context, parameters: dict[str, Any]
     ) -> dict[str, Any]:
+        place = (context.account, context.region, parameters["UUID"])
+        current = await self._mappings.get(*place)
         target: str | None = None
         if "FunctionName" in parameters:
-            target = await self._function(context, parameters["FunctionName"])
+            target, _ = await self._function(context, parameters["FunctionName"])
 
         def change(mapping: EventSourceMapping) -> EventSourceMapping:
             settings = mapping.settings | _given(parameters)
@@ -128,9 +146,11 @@ class EventSourceMappings:
                 last_modified=self._clock.time(),
             )
 
-        changed = await self._mappings.change(
-            context.account, context.region, parameters["UUID"], change
-        )
+        wanted = change(current)
+        if wanted.state == "Enabled":
+            _, version = await self._function(context, wanted.function_arn)
+            await self._check_source(wanted, version)
+        changed = await self._mappings.change(*place, change)
         return _describe(replace(changed, state="Updating"))
 
     async def delete_event_source_mapping(
@@ -139,8 +159,11 @@ class EventSourceMappings:
         gone = await self._mappings.delete(context.account, context.region, parameters["UUID"])
         return _describe(replace(gone, state="Deleting"))
 
-    async def _function(self, context: Context, text: str) -> str:
-        """The ARN of the function to feed, with its qualifier; raises InvalidParameterValue."""
+    async def _function(self, context: Context, text: str) -> tuple[str, FunctionVersion]:
+        """The ARN of the function to feed, with its qualifier, and what that is now.
+
+        Raises InvalidParameterValue.
+        """
         name, qualifier = reference(context, text, None)
         try:
             target = await self._catalog.resolve(context.account, context.region, name, qualifier)
@@ -150,7 +173,7 @@ class EventSourceMappings:
             raise InvalidParameterValue(
                 "Event source mappings are not supported for functions with tenant isolation."
             )
-        return function_arn(context.region, context.account, name, qualifier)
+        return function_arn(context.region, context.account, name, qualifier), target[0]
 
 
 def _kind(parameters: dict[str, Any]) -> str:
@@ -248,6 +271,7 @@ def _missing_position() -> InvalidParameterValue:
 
 
 def _describe(mapping: EventSourceMapping) -> dict[str, Any]:
+    streams = mapping.source in _STREAMS
     return {
         **mapping.settings,
         "UUID": mapping.uuid,
@@ -256,8 +280,6 @@ def _describe(mapping: EventSourceMapping) -> dict[str, Any]:
         "FunctionArn": mapping.function_arn,
         "LastModified": mapping.last_modified,
         "State": mapping.state,
-        "StateTransitionReason": "User action" if mapping.source_arn else "USER_INITIATED",
-        "LastProcessingResult": "No records processed"
-        if mapping.source_arn and ":sqs:" not in mapping.source_arn
-        else None,
+        "StateTransitionReason": "User action" if streams else "USER_INITIATED",
+        "LastProcessingResult": "No records processed" if streams else None,
     }

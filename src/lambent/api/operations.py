@@ -13,7 +13,8 @@ from lambent.aws import model
 
 # What of an operation that has a handler is not there yet.
 PARTLY = {
-    "CreateEventSourceMapping": "configuration only: nothing is polled yet",
+    "CreateEventSourceMapping": "Amazon SQS is polled; of other sources the configuration is kept "
+    "only, as are ProvisionedPollerConfig, KMSKeyArn and LoggingConfig",
     "CreateFunction": "no container images, capacity providers, durable or GPU configuration; "
     "VpcConfig, FileSystemConfigs, KMSKeyArn and SnapStart are kept and shown only",
     "Invoke": "no durable executions",

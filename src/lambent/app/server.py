@@ -94,6 +94,8 @@ from lambent.queue.sqlite import SqliteQueue
 from lambent.router.direct import DirectRouter
 from lambent.runtime.languages import Languages
 from lambent.sandbox.kernel.child import ENDPOINT_PORT
+from lambent.sources.poller import Means
+from lambent.sources.sources import Sources
 from lambent.store.sealed import SealedStore
 from lambent.store.sqlite import SqliteStore
 
@@ -221,17 +223,27 @@ class App:
         )
         self.neighbours = self._neighbours()
         self.guard = Guard(self.authorizer, self.neighbours)
+        requests = Requests(self.guard, self.neighbours)
         self.events = EventWorker(
             self.queue,
             self.invoker,
             self.catalog,
-            Destinations(
-                Requests(self.guard, self.neighbours), self._queue_as, self._identity, self.clock
-            ),
+            Destinations(requests, self._queue_as, self._identity, self.clock),
             self.clock,
             settings.event_retry_seconds,
             self.measures.of_event,
             Idleness().spare,
+        )
+        self.sources = Sources(
+            self.mappings,
+            Means(
+                requests,
+                self.invoker,
+                self._identity,
+                self.clock,
+                settings.payload_bytes,
+                self.measures.of_source,
+            ),
         )
         authenticator = Authenticator(
             self.keys,
@@ -290,6 +302,7 @@ class App:
         self._resuming = asyncio.ensure_future(self.lifecycle.resume())
         self.embedded.resume()
         await self.events.open()
+        await self.sources.open()
 
     @property
     def endpoint(self) -> str:
@@ -310,6 +323,7 @@ class App:
 
     async def _stop_inner(self) -> None:
         await self.invoker.close()
+        await self.sources.close(self.settings.drain_seconds)
         await self.events.close(self.settings.drain_seconds)
         await self.queue.close()
         await self.lifecycle.close()
@@ -445,7 +459,7 @@ class App:
             ProvisionedConcurrencyConfigs(catalog, self.pool, clock, concurrency),
             EventInvokeConfigs(catalog, clock),
             FunctionUrlConfigs(catalog, clock),
-            EventSourceMappings(catalog, self.mappings, clock),
+            EventSourceMappings(catalog, self.mappings, clock, self.sources.check),
             signing,
             RuntimeManagementConfigs(catalog),
             RecursionConfigs(catalog),

@@ -32,12 +32,30 @@ class EventSourceMapping:
         """Its ARN."""
         return f"arn:aws:lambda:{self.region}:{self.account}:event-source-mapping:{self.uuid}"
 
+    @property
+    def source(self) -> str:
+        """The service that it is fed from, as ARNs name it; "kafka" for one without an ARN."""
+        return self.source_arn.split(":")[2] if self.source_arn is not None else "kafka"
+
+
+Watcher = Callable[[str, EventSourceMapping | None], None]
+"""Told of a mapping by its key, which is its own; None where it is gone."""
+
 
 class EventSourceCatalog:
     """Event source mappings of all accounts and regions."""
 
     def __init__(self, store: Store) -> None:
-        self._mappings = Repository(store, PREFIX, EventSourceMapping)
+        self._watcher: Watcher = lambda key, mapping: None
+        self._mappings = Repository(
+            store, PREFIX, EventSourceMapping, lambda key, mapping: self._watcher(key, mapping)
+        )
+
+    async def watch(self, watcher: Watcher) -> None:
+        """Tell the watcher of every mapping there is, and of every change from now on."""
+        self._watcher = watcher
+        async for mapping in self._mappings.each():
+            watcher(f"{mapping.account}/{mapping.region}/{mapping.uuid}", mapping)
 
     async def get(self, account: str, region: str, uuid: str) -> EventSourceMapping:
         """The mapping; raises ResourceNotFound."""

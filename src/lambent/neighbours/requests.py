@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from lambent.errors import LambentError, ServiceError
+from lambent.errors import AccessDenied, LambentError, ServiceError
 from lambent.http.client import Headers, UpstreamError
 from lambent.iam.authenticate import Principal
 from lambent.neighbours.base import Message, Neighbour
@@ -22,7 +22,14 @@ _SAID = re.compile(r"<Code>([^<]{1,100})</Code>\s*<Message>([^<]{0,500})</Messag
 
 
 class RequestFailed(LambentError):
-    """A neighbour, or the guard before it, said no; the message says why."""
+    """A neighbour, or the guard before it, said no; the message says why.
+
+    code: the neighbour's own name of the error, "" where it is not his.
+    """
+
+    def __init__(self, message: str, code: str = "") -> None:
+        self.code = code
+        super().__init__(message)
 
 
 class Requests:
@@ -33,26 +40,46 @@ class Requests:
         self._neighbours = neighbours
 
     async def json(
-        self, principal: Principal, target: str, parameters: dict[str, Any], trace_id: str = ""
+        self,
+        principal: Principal,
+        target: str,
+        parameters: dict[str, Any],
+        trace_id: str = "",
+        limit: int = _ANSWER_BYTES,
     ) -> Any:
         """The answer to an operation of the json protocol; target: as X-Amz-Target names it.
 
-        The account and the region are the principal's.  Raises RequestFailed.
+        The account and the region are the principal's.  Raises RequestFailed, also where the answer
+        is longer than limit bytes.
         """
         version = "1.0" if target.startswith("AmazonSQS.") else "1.1"
         headers = {"x-amz-target": target, "content-type": f"application/x-amz-json-{version}"}
         body = json.dumps(parameters).encode()
-        try:
-            place = (principal.account, principal.region)
-            asked = json_services.read(headers, body, *place)
-            wanted = json_services.wanted(asked)
-        except Unreadable as error:
-            raise RequestFailed(error.message) from None
-        answer = await self._send(principal, asked.service, wanted, headers, body, trace_id)
+        service, wanted = _subjects(principal, headers, body)
+        answer = await self._send(principal, service, wanted, headers, body, trace_id, limit=limit)
         try:
             return json.loads(answer or b"{}")
         except ValueError:
             raise RequestFailed("its answer is not JSON") from None
+
+    async def permitted(
+        self, principal: Principal, target: str, parameters: dict[str, Any]
+    ) -> bool:
+        """Whether the principal may do an operation of the json protocol, without doing it.
+
+        Raises RequestFailed where that cannot be told.
+        """
+        body = json.dumps(parameters).encode()
+        service, wanted = _subjects(principal, {"x-amz-target": target}, body)
+        try:
+            await self._guard.admit(principal, service, wanted, ())
+        except AccessDenied:
+            return False
+        except Unreadable as error:
+            raise RequestFailed(error.message) from None
+        except ServiceError as error:
+            raise RequestFailed(str(error)) from None
+        return True
 
     async def form(
         self, principal: Principal, service: str, form: dict[str, str], trace_id: str = ""
@@ -86,6 +113,7 @@ class Requests:
         trace_id: str,
         method: str = "POST",
         target: str = "/",
+        limit: int = _ANSWER_BYTES,
     ) -> bytes:
         passed: Headers = list(headers.items())
         if trace_id:
@@ -95,25 +123,37 @@ class Requests:
             message = Message(service, owner, principal.region, method, target, passed, body)
             message.payload = hashlib.sha256(body).hexdigest()
             reply = await self._neighbours[service].send(message)
-            answer = await reply.read(_ANSWER_BYTES)
+            answer = await reply.read(limit)
         except Unreadable as error:
             raise RequestFailed(error.message) from None
         except (ServiceError, UpstreamError) as error:
             raise RequestFailed(str(error)) from None
         if reply.status >= 300:
-            raise RequestFailed(_said(answer) or f"it answered {reply.status}")
+            code, said = _said(answer)
+            raise RequestFailed(f"{code}: {said}" if code else f"it answered {reply.status}", code)
         return answer
 
 
-def _said(answer: bytes) -> str:
-    """Code and message of an error in either form; "" if there are none."""
+def _subjects(
+    principal: Principal, headers: dict[str, str], body: bytes
+) -> tuple[str, Iterable[Wanted]]:
+    """A json request's service and what it wants; raises RequestFailed."""
+    try:
+        asked = json_services.read(headers, body, principal.account, principal.region)
+        return asked.service, list(json_services.wanted(asked))
+    except Unreadable as error:
+        raise RequestFailed(error.message) from None
+
+
+def _said(answer: bytes) -> tuple[str, str]:
+    """Code and message of an error in either form; empty if there are none."""
     text = answer.decode("utf-8", "replace")
     found = _SAID.search(text)
     if found is not None:
-        return f"{found[1]}: {found[2]}"
+        return found[1], found[2]
     try:
         document = json.loads(text)
         kind = str(document["__type"]).rpartition("#")[2]
-        return f"{kind}: {document.get('message', document.get('Message', ''))}"
+        return kind, str(document.get("message", document.get("Message", "")))
     except (ValueError, TypeError, KeyError, AttributeError):
-        return ""
+        return "", ""

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, unquote
 from lambent.http import ClientGone, Exchange
 from lambent.neighbours.ministack.adapter import MODULES, MiniStack, Request
 from lambent.neighbours.ministack.facts import facts
-from lambent.neighbours.ministack.ours import tracing
+from lambent.neighbours.ministack.ours import gone, tracing
 from lambent.neighbours.ministack.stacks import act_for, answered
 
 _log = logging.getLogger(__name__)
@@ -60,11 +60,14 @@ class Dispatch:
                 exchange.respond(404)
                 return
             tracing.set(exchange.headers.get("x-amzn-trace-id", ""))
+            gone.set(lambda: exchange.gone)
             credentials = exchange.headers.get("x-lambent-credentials")
             if credentials is not None:
                 act_for(unquote(credentials), request.account, request.region)
             try:
                 status, headers, body = await self._stack.answer(request)
+            except ClientGone:
+                raise
             except Exception:
                 _log.exception("%s could not answer", request.service)
                 exchange.respond(500, [("x-lambent-failed", "1")])

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from lambent.http import ClientGone
 from lambent.iam.policy.document import Malformed, read
 from lambent.iam.policy.evaluation import Policies, Request, Requester, evaluate
 from lambent.neighbours.ministack.adapter import MiniStack, need
@@ -72,6 +73,10 @@ def install(stack: MiniStack, lambent: Lambent) -> None:
 
 # The tracing header of the request at hand: what it leads to is part of the same chain.
 tracing: contextvars.ContextVar[str] = contextvars.ContextVar("tracing", default="")
+# Whether whoever made the request at hand has hung up.
+gone: contextvars.ContextVar[Callable[[], bool]] = contextvars.ContextVar(
+    "gone", default=lambda: False
+)
 # Who is delivering in this thread: the service, the resource that makes it, a role to use.
 _delivering: contextvars.ContextVar[tuple[str, str, str]] = contextvars.ContextVar("delivering")
 
@@ -134,6 +139,34 @@ class _Sender:
     def in_sqs(self, module: Any) -> None:
         """Queues take from services what their policies let in."""
         need(module, "queue_policy_allows")
+        attributes, completed = (
+            need(module, "_build_send_sys_attrs"),
+            need(module, "_ensure_msg_fields"),
+        )
+        collect = need(module, "_collect_msgs")
+
+        def traced(now: float, given: Any) -> dict[str, Any]:
+            """What SQS notes of a message: the request's tracing header, unless it has its own."""
+            found: dict[str, Any] = attributes(now, given)
+            if tracing.get():
+                found.setdefault("AWSTraceHeader", tracing.get())
+            return found
+
+        def complete(message: dict[str, Any]) -> None:
+            fresh = "sys" not in message  # another service has just made it
+            completed(message)
+            if fresh and tracing.get():
+                message["sys"]["AWSTraceHeader"] = tracing.get()
+
+        def collected(queue: Any, most: int, visibility: int) -> Any:
+            """Nothing for those who hung up while they waited: it would be nobody's for a while."""
+            if gone.get()():
+                raise ClientGone
+            return collect(queue, most, visibility)
+
+        module._build_send_sys_attrs = traced
+        module._ensure_msg_fields = complete
+        module._collect_msgs = collected
 
         def allows(arn: str, service: str, source_arn: str, source_account: str) -> bool:
             queue = module._queue_by_arn(arn)

@@ -124,6 +124,10 @@ class _Types:
         }
         table.clear()
         table.update({**kept, **guarded, **ours})
+        # Lambent may ask the services here before it answers, so nothing here may wait for it.
+        deployment = MiniStack.part("cloudformation.stacks")
+        waits = need(deployment, "_runs_on_worker_thread")
+        deployment._runs_on_worker_thread = lambda kind: kind in ours or waits(kind)
 
     def _guarded(self, kind: str, handlers: dict[str, Any]) -> dict[str, Any]:
         """MiniStack's handlers of a type, once it is known that they may."""

@@ -1,0 +1,1 @@
+"""What AWS polls for functions: event source mappings at work."""
