@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,9 +20,11 @@ _RECEIVED_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message: as the record of an event, what deletes it, the tracing header it came with."""
+    """A message: as the record of an event, and that as JSON; what deletes it; the tracing header
+    it came with."""
 
     record: Shape
+    text: str
     receipt: str
     trace_id: str
 
@@ -106,7 +109,8 @@ class Queue:
         record["eventSource"] = "aws:sqs"
         record["eventSourceARN"] = self.arn
         record["awsRegion"] = self.region
-        return Received(record, message["ReceiptHandle"], attributes.get("AWSTraceHeader", ""))
+        trace_id = attributes.get("AWSTraceHeader", "")
+        return Received(record, json.dumps(record), message["ReceiptHandle"], trace_id)
 
 
 def _attribute(value: Shape) -> Shape:
