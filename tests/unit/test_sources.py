@@ -316,6 +316,23 @@ def test_a_batch_is_gathered_until_it_is_full_or_its_time_is_up(play: Play) -> N
     play(scenario)
 
 
+def test_what_was_gathered_is_run_though_the_queue_fails_then(play: Play) -> None:
+    async def scenario(world: World) -> None:
+        world.sqs.send("a")
+        await world.feed(BatchSize=25, MaximumBatchingWindowInSeconds=5)
+        await world.settle()
+        world.sqs.fails = RequestFailed("gone for a moment")
+        world.sqs.send("b")
+        await world.settle()
+        assert world.runs == [["a", "b"]]
+        # They could not be deleted either.
+        world.sqs.fails = None
+        await world.pass_time(VISIBILITY + 20)
+        assert world.runs == [["a", "b"]] * 2 and world.sqs.messages == []
+
+    play(scenario)
+
+
 def test_a_batch_is_no_longer_than_an_event_may_be(play: Play) -> None:
     async def scenario(world: World) -> None:
         world.sqs.send(*(f"{number}" + "x" * 1_000_000 for number in range(9)))

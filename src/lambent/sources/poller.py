@@ -127,20 +127,23 @@ class SqsPoller:
             if left <= 0:
                 break
             wait = max(1, min(int(left), LONGEST_WAIT))
-            more = await self._queue.receive(principal, self._size - len(batch), wait)
+            try:
+                more = await self._queue.receive(principal, self._size - len(batch), wait)
+            except RequestFailed:
+                break  # the next poll says so; what is here is run
             size += sum(map(_length, more))
             batch += more
         self._count("PolledEventCount", len(batch))
         return batch, began
 
     def _say(self, error: Exception) -> None:
-        """Log what keeps it from polling, once."""
+        """Log what keeps it from its work, once."""
         expected = isinstance(error, RequestFailed | ServiceError)
         what = " ".join(str(error).split()) if expected else repr(error)
         if what != self._trouble:
             self._trouble = what
             _log.warning(
-                "%s cannot be polled for %s: %s",
+                "%s does not feed %s as it should: %s",
                 self._queue.arn,
                 self._target,
                 what,
