@@ -158,13 +158,13 @@ class User:
         self.iam.put_user_policy(UserName=self.name, PolicyName=name, PolicyDocument=policy)
 
 
-def total(server: Server, metric: str, function: str) -> float:
-    """The sum of a function's metric in the last hour."""
+def total(server: Server, metric: str, whose: str, dimension: str = "FunctionName") -> float:
+    """The sum of a metric in the last hour, of a function or what another dimension names."""
     now = time.time()
     points = server.client("cloudwatch").get_metric_statistics(
         Namespace="AWS/Lambda",
         MetricName=metric,
-        Dimensions=[{"Name": "FunctionName", "Value": function}],
+        Dimensions=[{"Name": dimension, "Value": whose}],
         StartTime=now - 3600,
         EndTime=now + 60,
         Period=60,

@@ -216,17 +216,7 @@ def test_filters_and_what_they_count(fed: Fed) -> None:
     assert eventually(lambda: left(queue) == 0)
 
     def counted(metric: str) -> float:
-        now = time.time()
-        points = fed.server.client("cloudwatch").get_metric_statistics(
-            Namespace="AWS/Lambda",
-            MetricName=metric,
-            Dimensions=[{"Name": "EventSourceMappingUUID", "Value": uuid}],
-            StartTime=now - 3600,
-            EndTime=now + 60,
-            Period=60,
-            Statistics=["Sum"],
-        )["Datapoints"]
-        return float(sum(each["Sum"] for each in points))
+        return total(fed.server, metric, uuid, "EventSourceMappingUUID")
 
     assert eventually(lambda: counted("DeletedEventCount") == 3)
     assert (counted("PolledEventCount"), counted("FilteredOutEventCount")) == (3, 2)
