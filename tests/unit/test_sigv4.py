@@ -13,7 +13,7 @@ from botocore.credentials import Credentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambent.aws import sigv4
+from lambent.aws import signed_body, sigv4
 from lambent.aws.parse import parse_query
 
 KEY, SECRET = "AKIAEXAMPLE", "secret/with+signs"
@@ -213,10 +213,10 @@ def test_signed_chunks_are_verified_one_by_one() -> None:
         b"%x;chunk-signature=%s\r\n%s\r\n" % (size, signature.encode(), b"a" * size)
         for size, signature in chunks
     )
-    decoder = sigv4.ChunkDecoder(claim, key, signed=True)
+    decoder = signed_body.ChunkDecoder(claim, key, signed=True)
     decoded = b"".join(decoder.feed(wire[i : i + 1000]) for i in range(0, len(wire), 1000))
     assert decoded == b"a" * 66560 and decoder.done
-    decoder = sigv4.ChunkDecoder(claim, key, signed=True)
+    decoder = signed_body.ChunkDecoder(claim, key, signed=True)
     with pytest.raises(sigv4.SignatureError):
         decoder.feed(wire.replace(b"a" * 100, b"b" * 100, 1))
 
@@ -229,7 +229,7 @@ def test_malformed_chunks_are_refused(wire: bytes) -> None:
     scope = sigv4.scope_of("A", "20130524", "us-east-1", "s3")
     claim = sigv4.Claim(scope, "20130524T000000Z", ("host",), "0", None)
     with pytest.raises(sigv4.SignatureError):
-        sigv4.ChunkDecoder(claim, sigv4.SigningKey("k", scope), signed=True).feed(wire)
+        signed_body.ChunkDecoder(claim, sigv4.SigningKey("k", scope), signed=True).feed(wire)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from lambent.aws import sigv2, sigv4
+from lambent.aws import signed_body, sigv2, sigv4
 from lambent.clock import Clock
 from lambent.errors import MissingAuthentication, ServiceError, UnrecognizedClient
 from lambent.iam.credentials import DEFAULT_ACCOUNT, CredentialStore
@@ -163,7 +163,7 @@ class Authenticator:
         raw_query: str,
         headers: dict[str, str],
         bucket_path: str,
-    ) -> tuple[Principal, sigv4.BodyCheck]:
+    ) -> tuple[Principal, signed_body.BodyCheck]:
         """The principal of a request whose body is still to come, and what holds it to its word.
 
         For services whose clients say in a header what the body will be (S3).  bucket_path: the
@@ -176,7 +176,7 @@ class Authenticator:
                 nothing = sigv4.scope_of("", "", "", "")
                 unsigned = sigv4.Claim(nothing, "", (), "", None)
                 key = sigv4.SigningKey("", nothing)
-                return principal, sigv4.BodyCheck(unsigned, key, declared, believe=True)
+                return principal, signed_body.BodyCheck(unsigned, key, declared, believe=True)
             if "x-amz-content-sha256" not in headers and not claim.presigned:
                 missing = "Missing required header for this request: x-amz-content-sha256"
                 raise sigv4.SignatureError("InvalidRequest", missing, 400)
@@ -186,8 +186,8 @@ class Authenticator:
                 now = self._clock.time()
                 sigv2.verify(claim, secret, method, bucket_path, raw_query, headers, now)
                 self._note(principal)
-                return principal, sigv4.BodyCheck(claim, key, sigv4.UNSIGNED)
-            check = sigv4.BodyCheck(claim, key, declared)
+                return principal, signed_body.BodyCheck(claim, key, sigv4.UNSIGNED)
+            check = signed_body.BodyCheck(claim, key, declared)
             sigv4.check_signed(claim, headers)
             sigv4.verify(claim, key, method, path, raw_query, headers, declared)
             self._note(principal)

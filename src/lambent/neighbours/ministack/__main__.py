@@ -17,15 +17,12 @@ import socket
 import sys
 from pathlib import Path
 
-from lambent.http import HttpLimits, HttpServer
 from lambent.neighbours.ministack import adapter, ours, stacks
 from lambent.neighbours.ministack.dispatch import Dispatch
 from lambent.neighbours.ministack.state import State
 from lambent.sandbox.kernel import landlock, syscalls
 
 _log = logging.getLogger(__name__)
-
-_LIMITS = HttpLimits(connections=1024, idle_seconds=0, body_seconds=0, head_seconds=0)
 
 
 def main() -> None:
@@ -86,15 +83,14 @@ async def _serve(folder: Path) -> None:
     services.start(loop)
     state.start()
     dispatch = Dispatch(services, state.changed)
-    server = HttpServer(dispatch, _LIMITS)
     listener = socket.socket(fileno=int(os.environ["LAMBENT_LISTENER"]))
     listener.setblocking(False)
     gc.collect()
     gc.freeze()
-    await server.serve(listener)
+    await dispatch.serve(listener)
     await stopping.wait()
     loop.remove_reader(0)
-    server.stop_listening()
+    dispatch.stop_listening()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(5):
             await dispatch.drained()
