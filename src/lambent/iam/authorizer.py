@@ -20,6 +20,7 @@ from lambent.iam.entities import Holder
 from lambent.iam.policy.document import Malformed, Policy, read
 from lambent.iam.policy.evaluation import (
     Decision,
+    Outcome,
     Policies,
     Request,
     Requester,
@@ -113,8 +114,12 @@ class Authorizer:
         requester = principal.requester
         keys = self._keys(principal, subject)
         keys.update((name, list(values)) for name, values in more)
-        policies = replace(self._policies(principal, subject), resource=_read_trust(trust))
-        decision = evaluate(_request(requester, subject, keys), policies)
+        policies = self._policies(principal, subject)
+        if policies is None:
+            decision = _of_no_holder(subject)
+        else:
+            policies = replace(policies, resource=_read_trust(trust), trust=True)
+            decision = evaluate(_request(requester, subject, keys), policies)
         if not decision.allowed:
             self._refuse(principal, subject, decision)
 
@@ -173,6 +178,8 @@ class Authorizer:
     ) -> Policies | Decision:
         """The policies that have a say, or the decision if no context key has one."""
         policies = self._policies(principal, subject)
+        if policies is None:
+            return _of_no_holder(subject)
         if resource is not None:
             action, arn = subject.action.lower(), subject.resource.split(":", 5)
             said = _about(_read_of_resource(resource.document()), action, arn)
@@ -181,12 +188,12 @@ class Authorizer:
             return policies
         return evaluate(_request(principal.requester, subject, {}), policies)
 
-    def _policies(self, principal: Principal, subject: Subject) -> Policies:
-        """What of its policies speaks of a subject."""
+    def _policies(self, principal: Principal, subject: Subject) -> Policies | None:
+        """What of its policies speaks of a subject; None if its user or role no longer exists."""
         action, arn = subject.action.lower(), subject.resource.split(":", 5)
         holder = principal.holder(self._directory)
         if holder is None:
-            return Policies()
+            return None if principal.held else Policies()
         identity = [
             reduced
             for document in documents_of(self._directory, holder)
@@ -266,6 +273,12 @@ def documents_of(directory: Directory, holder: Holder) -> Iterator[str]:
             document = directory.document(holder.account, arn)
             if document is not None:
                 yield document
+
+
+def _of_no_holder(subject: Subject) -> Decision:
+    """The decision on a user or a role that was deleted, whatever policies still name its ARN."""
+    why = f"because no identity-based policy allows the {subject.action} action"
+    return Decision(Outcome.IMPLICIT_DENY, why)
 
 
 def _request(requester: Requester, subject: Subject, keys: dict[str, list[str]]) -> Request:
