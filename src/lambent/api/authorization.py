@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from lambent.api.context import Context
+from lambent.api.names import log_group
 from lambent.arn import parse_function
-from lambent.errors import ResourceNotFound
+from lambent.errors import AccessDenied, ResourceNotFound
 from lambent.functions.catalog import Catalog
 from lambent.functions.types import LATEST
 from lambent.iam.authorizer import Authorizer, Keys, ResourcePolicy, Subject
@@ -66,7 +67,10 @@ class Authorization:
         if self._resource_policies is not None:
             policy = await self._resource_policies(context, parameters)
         request = request_keys(context.source, context.headers, context.secure)
-        for subject in self._subjects(operation, context, parameters):
+        subjects = list(self._subjects(operation, context, parameters))
+        if not subjects and operation not in _FREE:
+            raise AccessDenied(f"{operation} names nothing that could be allowed.")
+        for subject in subjects:
             # A resource's policy has no say in what else an operation needs, as iam:PassRole.
             concerned = policy if policy is not None and subject.resource == policy.arn else None
             self._authorizer.check(context.principal, subject, concerned, request)
@@ -163,16 +167,15 @@ def of_logs(operation: str, context: Context, parameters: Parameters) -> Iterato
     """CloudWatch Logs'."""
     place = f"arn:aws:logs:{context.region}:{context.account}:log-group:"
     action = f"logs:{operation}"
-    if "logGroupIdentifiers" in parameters:
+    if parameters.get("logGroupIdentifiers"):
         for each in parameters["logGroupIdentifiers"]:
-            name = str(each).removesuffix(":*").rpartition(":log-group:")[2]
-            yield Subject(action, f"{place}{name}:*", context.account)
+            yield Subject(action, f"{place}{log_group(context, each)}:*", context.account)
         return
     group = parameters.get("logGroupName") or parameters.get("logGroupIdentifier")
     if group is None:
         yield Subject(action, f"{place}*", context.account)
         return
-    name = str(group).removesuffix(":*").rpartition(":log-group:")[2] or str(group)
+    name = log_group(context, str(group))
     stream = parameters.get("logStreamName")
     rest = f":log-stream:{stream}" if stream is not None else ":*"
     yield Subject(action, f"{place}{name}{rest}", context.account)
