@@ -81,15 +81,19 @@ class Principal:
             return "AssumedRole"
         return "User" if self.user is not None else "Account"
 
+    @property
+    def held(self) -> bool:
+        """Whether its rights are those of a user or a role, and end when that is deleted."""
+        return self.session is not None or self.user is not None
+
     def holder(self, directory: Directory) -> Holder | None:
-        """The user or the role as it is now, if it is there."""
+        """The user or the role as it is now; None if it was deleted, whatever has its name now."""
         if self.session is not None:
-            name = self.session.role.rpartition("/")[2]
-            found = directory.find(self.account, "role", name)
-            if found is None or found.arn != self.session.role:
-                return None
-            return found if found.identifier == self.session.grant.identifier else None
-        return directory.find(self.account, "user", self.user.name) if self.user else None
+            grant = self.session.grant
+            return directory.of_arn(grant.holder, grant.identifier)
+        if self.user is not None:
+            return directory.of_arn(self.user.arn, self.user.identifier)
+        return None
 
     def user_id(self, holder: Holder) -> str:
         """The unique identifier that goes with it."""
@@ -225,15 +229,15 @@ class Authenticator:
         return self._of_session(session, (access_key_id, region, service))
 
     def _of_session(self, session: Session, place: tuple[str, str, str]) -> Principal:
-        """The principal of a session; raises UnrecognizedClient if its user is gone."""
+        """The principal of a session; raises UnrecognizedClient if its holder was deleted."""
         grant = session.grant
+        # A session without an identifier is an owner's, or of a role that never existed: the
+        # execution role of a function where roles are not enforced.
+        user = self._keys.holder(grant.holder, grant.identifier)
+        if user is None and grant.identifier:
+            raise UnrecognizedClient
         if grant.is_role:
             return Principal(grant.account, *place, session)
-        user = None
-        if grant.identifier:
-            user = self._keys.user(grant.account, grant.holder.rpartition("/")[2])
-            if user is None or user.identifier != grant.identifier:
-                raise UnrecognizedClient
         if place[-1] == "iam" and not grant.forwarded:
             raise UnrecognizedClient  # AWS: not without MFA
         return Principal(grant.account, *place, user=user, temporary=True)
