@@ -36,6 +36,7 @@ class NamespaceSandbox:
     ) -> None:
         self._channel = channel
         self._group = group
+        self._metered = group is not None and group.limits_memory
         self._released = released
         self._pidfd = -1
         self._cpus = 0.0
@@ -96,6 +97,7 @@ class NamespaceSandbox:
                     "environment": environment,
                     "mounts": targets,
                     "connected": program.connected,
+                    "metered": self._metered,
                 },
                 [*trees, *given],
             )
@@ -117,7 +119,6 @@ class NamespaceSandbox:
         """Give it code and limits."""
         self._cpus = spec.cpus
         self._connected = spec.program is None or spec.program.connected
-        limited = self._group is not None and self._group.limits_memory
         if self._group is not None:
             self._group.limit(spec.memory_bytes)
             self._oom = self._group.watch_oom()
@@ -137,7 +138,7 @@ class NamespaceSandbox:
                     "environment": dict(spec.environment),
                     "tmp_bytes": spec.tmp_bytes,
                     "tmp_inodes": disks.inodes(spec.tmp_bytes),
-                    "data_bytes": None if limited else spec.memory_bytes,
+                    "data_bytes": None if self._metered else spec.memory_bytes,
                     "mounts": targets,
                     "commands": program and [list(each) for each in program.commands],
                     "rewritten": program is not None and program.rewritten,
@@ -184,6 +185,8 @@ class NamespaceSandbox:
             if self._resetting is None and not self.exited.done():
                 status, reason = word["exit"], word["not_executed"]
                 self.exited.set_result(Exit(status, self._memory_ran_out(), reason))
+        elif "out_of_memory" in word:
+            self._out_of_memory()
         elif "reset" in word:
             if self._resetting is not None and not self._resetting.done():
                 self._resetting.set_result(True)

@@ -263,10 +263,12 @@ class NamespaceBackend:
         zygote.living += 1
         try:
             os.set_blocking(write, True)
-            uid = UID_BASE + self._serial % UID_COUNT if self._root else 0
+            # One for the function, and one for its extensions.
+            uid = UID_BASE + 2 * (self._serial % (UID_COUNT // 2)) if self._root else 0
             entrances = group.entrances if group is not None else []
             zygote.channel.send(
-                {"uid": uid, "number": number}, [theirs.fileno(), write, *entrances]
+                {"uid": uid, "users": 2 if self._root else 1, "number": number},
+                [theirs.fileno(), write, *entrances],
             )
             # Its end is the child's alone now, so that its death is heard.
             theirs.close()
