@@ -1,122 +1,83 @@
-"""The channel to the embedded services: each value stays the value of its field."""
+"""The server's talk with its helpers: what a peer may send, and what ends the connection."""
 
 from __future__ import annotations
 
+import array
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
-from typing import Any
+import os
+import socket
+from collections.abc import Awaitable, Callable
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from lambent.http.client import UpstreamError, to_socket
-from lambent.neighbours import channel
+from lambent.sandbox.base import SandboxError
+from lambent.sandbox.channel import Channel
+from lambent.sandbox.kernel import wire
 
-Handler = Callable[[dict[str, Any], bytes, dict[str, Any], asyncio.StreamWriter], Awaitable[None]]
-
-
-def talking(handler: Handler, scenario: Callable[[str], Awaitable[None]], folder: Path) -> None:
-    """Run a scenario against a handler of whole requests on a socket."""
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = await channel.read_document(reader)
-            body = b"".join([piece async for piece in channel.read_pieces(reader)])
-            tail = await channel.read_document(reader)
-            await handler(head, body, tail, writer)
-        except channel.Broken:
-            pass
-        finally:
-            writer.close()
-
-    async def run() -> None:
-        path = str(folder / "socket")
-        server = await asyncio.start_unix_server(connected, path)
-        try:
-            await scenario(path)
-        finally:
-            server.close()
-            Path(path).unlink()
-
-    asyncio.run(run())
+Scenario = Callable[[Channel, socket.socket], Awaitable[None]]
 
 
-async def echo(
-    head: dict[str, Any], body: bytes, tail: dict[str, Any], writer: asyncio.StreamWriter
-) -> None:
-    headers = [["x-head", head["value"]], ["x-tail", tail.get("value", "")]]
-    writer.write(channel.document({"status": 200, "headers": headers, "length": len(body)}))
-    await channel.write_pieces(writer, body)
+def talk(scenario: Scenario) -> None:
+    async def whole() -> None:
+        channel, theirs = Channel.pair()
+        with theirs:
+            try:
+                await scenario(channel, theirs)
+            finally:
+                channel.close()
+
+    asyncio.run(asyncio.wait_for(whole(), 20))
 
 
-@settings(max_examples=25)
-@given(value=st.text(), body=st.binary(max_size=300))
-def test_no_value_of_a_field_becomes_structure(
-    value: str, body: bytes, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    async def scenario(path: str) -> None:
-        reply = await channel.ask(
-            to_socket(path), {"value": value + "\r\n\0"}, body, lambda: {"value": value}
-        )
-        assert reply.headers == [("x-head", value + "\r\n\0"), ("x-tail", value)]
-        assert (reply.status, await reply.read(1000)) == (200, body)
-
-    talking(echo, scenario, tmp_path_factory.mktemp("c"))
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
 
 
-async def _pieces(*parts: bytes) -> AsyncIterator[bytes]:
-    for part in parts:
-        yield part
+def send(end: socket.socket, data: bytes, given: list[int]) -> None:
+    rights = array.array("i", given)
+    end.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if given else [])
 
 
-def test_bodies_stream_and_are_bounded(tmp_path: Path) -> None:
-    async def scenario(path: str) -> None:
-        body = _pieces(b"a" * 3_000_000, b"", b"b")
-        reply = await channel.ask(to_socket(path), {"value": ""}, body)
-        assert await reply.read(4_000_000) == b"a" * 3_000_000 + b"b"
-        reply = await channel.ask(to_socket(path), {"value": ""}, b"x" * 1000)
-        with pytest.raises(UpstreamError, match="too long"):
-            await reply.read(999)
+def test_a_message_that_comes_early_is_kept_until_it_is_expected() -> None:
+    async def scenario(channel: Channel, theirs: socket.socket) -> None:
+        wire.send(theirs, {"ready": 1})
+        while not channel._early:
+            await asyncio.sleep(0)
+        assert await channel.expect() == ({"ready": 1}, [])
 
-    talking(echo, scenario, tmp_path)
+    talk(scenario)
 
 
-def test_a_body_that_fails_never_becomes_a_whole_request(tmp_path: Path) -> None:
-    async def failing() -> AsyncIterator[bytes]:
-        yield b"half"
-        raise ValueError("not what was signed")
+def test_a_peer_that_floods_is_disconnected_and_its_descriptors_are_closed() -> None:
+    async def scenario(channel: Channel, theirs: socket.socket) -> None:
+        before = descriptors()
+        with open("/dev/null") as null:
+            while not channel.closed:
+                try:
+                    wire.send(theirs, {"x": 1}, [null.fileno()] * 16)
+                except BrokenPipeError:
+                    break
+                await asyncio.sleep(0)
+        # The channel's own is closed, too.
+        assert channel.closed and descriptors() == before - 1
+        with pytest.raises(SandboxError):
+            await channel.expect()
 
-    async def never(*_: Any) -> None:
-        raise AssertionError("an incomplete request arrived")
-
-    async def scenario(path: str) -> None:
-        with pytest.raises(ValueError, match="not what was signed"):
-            await channel.ask(to_socket(path), {"value": ""}, failing())
-
-    talking(never, scenario, tmp_path)
+    talk(scenario)
 
 
 @pytest.mark.parametrize(
-    "answer",
-    [
-        b"",
-        b"\0\0\0\x05{}",
-        b"\xff\xff\xff\xff" + b"x" * 100,
-        channel.frame(b"[]"),
-        channel.frame(b"not json"),
-        channel.document({"status": 200}),
-        channel.document({"status": "x", "headers": []}),
-    ],
-    ids=ascii,
+    ("data", "count"),
+    [(b"{}", 17), (b"not JSON", 3), (b"[" * 100_000, 3), (b'"text"', 3), (b"x" * 140_000, 3)],
 )
-def test_an_answer_of_another_protocol_is_an_error(answer: bytes, tmp_path: Path) -> None:
-    async def handler(*given: Any) -> None:
-        given[-1].write(answer)
+def test_what_is_no_message_ends_the_connection(data: bytes, count: int) -> None:
+    async def scenario(channel: Channel, theirs: socket.socket) -> None:
+        expected = channel.expect()
+        before = descriptors()
+        with open("/dev/null") as null:
+            send(theirs, data, [null.fileno()] * count)
+        with pytest.raises(SandboxError):
+            await expected
+        assert channel.closed and descriptors() == before - 1
 
-    async def scenario(path: str) -> None:
-        with pytest.raises(UpstreamError):
-            await channel.ask(to_socket(path), {})
-
-    talking(handler, scenario, tmp_path)
+    talk(scenario)
