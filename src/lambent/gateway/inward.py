@@ -78,7 +78,8 @@ class Inward:
             elif exchange.path == "/permit":
                 resource = asked["resource"]
                 owner = owner_of(resource, principal.account)
-                self._authorizer.check(principal, Subject(asked["action"], resource, owner))
+                keys = tuple(asked.get("keys", {}).items())
+                self._authorizer.check(principal, Subject(asked["action"], resource, owner, keys))
                 exchange.respond(200)
             else:
                 exchange.respond(404)
