@@ -23,6 +23,7 @@ from lambent.gateway.stacks import Stacks
 from lambent.http import BodyTooLarge, Exchange
 from lambent.http.client import Headers, Reply, UpstreamError
 from lambent.iam.authenticate import Authenticator, Principal
+from lambent.neighbours import templates
 from lambent.neighbours.base import Message, Neighbour
 from lambent.neighbours.guard import Guard
 from lambent.neighbours.subjects import json_services, query_services, s3, scheduler
@@ -140,6 +141,8 @@ class Forwarding:
             if service not in (*_QUERY_SERVICES, "sqs"):
                 raise Unreadable("UnknownOperationException", "The operation is not known.")
             asked = query_services.read(service, exchange.path, call.query, body, account, region)
+            if service == "cloudformation":
+                templates.check(asked.parameters)
             wanted = query_services.wanted(asked)
         else:
             asked = json_services.read(headers, body, account, region)

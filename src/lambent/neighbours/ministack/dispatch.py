@@ -13,10 +13,12 @@ from collections.abc import Callable
 from urllib.parse import parse_qs, unquote
 
 from lambent.http import ClientGone, Exchange
+from lambent.neighbours.ministack import template_expansion
 from lambent.neighbours.ministack.adapter import MODULES, MiniStack, Request
 from lambent.neighbours.ministack.facts import facts
 from lambent.neighbours.ministack.ours import gone, tracing
-from lambent.neighbours.ministack.stacks import act_for, answered
+from lambent.neighbours.ministack.stack_permits import act_for
+from lambent.neighbours.ministack.stacks import answered
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +66,7 @@ class Dispatch:
             credentials = exchange.headers.get("x-lambent-credentials")
             if credentials is not None:
                 act_for(unquote(credentials), request.account, request.region)
+                template_expansion.begin()
             try:
                 status, headers, body = await self._stack.answer(request)
             except ClientGone:

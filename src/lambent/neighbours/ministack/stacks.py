@@ -7,16 +7,20 @@ after asking whether that principal may.  Types of services that are not offered
 
 from __future__ import annotations
 
-import contextvars
 import json
 import os
-from dataclasses import dataclass
 from typing import Any
 
-from lambent.neighbours.ministack import stack_functions, stack_identities
+from lambent.neighbours.ministack import (
+    stack_functions,
+    stack_identities,
+    stack_reads,
+    stack_roles,
+    template_expansion,
+)
 from lambent.neighbours.ministack.adapter import MiniStack, need
-from lambent.neighbours.ministack.ours import Lambent, Refused
-from lambent.neighbours.ministack.signing import Client, Credentials
+from lambent.neighbours.ministack.ours import Lambent
+from lambent.neighbours.ministack.stack_permits import Permits, acting, client
 from lambent.neighbours.ministack.stack_types import TYPES, Type, unsupported, values
 
 Properties = dict[str, Any]
@@ -31,31 +35,22 @@ _PLAIN = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Acting:
-    """With whose rights a stack acts."""
-
-    credentials: Credentials
-    account: str
-    region: str
-
-
-_acting: contextvars.ContextVar[_Acting] = contextvars.ContextVar("acting")
-
-
-def act_for(credentials: str, account: str, region: str) -> None:
-    """What this request sets going acts with these credentials (JSON of the gateway)."""
-    _acting.set(_Acting(Credentials(**json.loads(credentials)), account, region))
-
-
 def install(stack: MiniStack, lambent: Lambent) -> None:
     """Replace and guard the resource types when CloudFormation is loaded."""
-    stack.at_first_use("cloudformation", _Types(lambent).put_in)
+    permits = Permits(stack, lambent)
+
+    def prepare() -> None:
+        _Types(permits).put_in()
+        template_expansion.install()
+        stack_reads.install(permits)
+        stack_roles.install(permits)
+
+    stack.at_first_use("cloudformation", prepare)
 
 
 class _Types:
-    def __init__(self, lambent: Lambent) -> None:
-        self._lambent = lambent
+    def __init__(self, permits: Permits) -> None:
+        self._permits = permits
 
     def put_in(self) -> None:
         """Change MiniStack's table of resource types, and how it reaches custom ones."""
@@ -75,8 +70,8 @@ class _Types:
         ours = {
             kind: _handlers(made)
             for kind, made in (
-                *stack_functions.kinds(_client, name).items(),
-                *stack_identities.kinds(_client, name).items(),
+                *stack_functions.kinds(client, name).items(),
+                *stack_identities.kinds(client, name).items(),
             )
         }
         table.clear()
@@ -154,28 +149,12 @@ class _Types:
     ) -> None:
         """Raise ValueError if the stack may not; also for the roles that properties pass on."""
         for resource in resources:
-            self._ask(f"{kind.service}:{action}", resource)
+            self._permits.ask(f"{kind.service}:{action}", resource)
         for path in kind.roles:
             for role in values(properties, path):
                 if role:
-                    self._ask("iam:PassRole", str(role), {"iam:passedtoservice": kind.passed_to})
-
-    def _ask(self, action: str, resource: str, keys: dict[str, str] | None = None) -> None:
-        acting = _acting.get()
-        try:
-            self._lambent.ask(
-                "/permit",
-                service="cloudformation.amazonaws.com",
-                access_key_id=acting.credentials.access_key_id,
-                token=acting.credentials.token,
-                action=action,
-                resource=resource,
-                keys=keys or {},
-                account=acting.account,
-                region=acting.region,
-            )
-        except Refused as refused:
-            raise ValueError(str(refused)) from None
+                    keys = {"iam:passedtoservice": kind.passed_to}
+                    self._permits.ask("iam:PassRole", str(role), keys=keys)
 
 
 def _resources(kind: Type, properties: Properties, identity: str = "") -> list[str]:
@@ -198,7 +177,7 @@ def _resources(kind: Type, properties: Properties, identity: str = "") -> list[s
 def _arn(kind: Type, name: str) -> str:
     if name.startswith("arn:"):
         return name
-    acting = _acting.get()
+    who = acting()
     if kind.service == "s3":
         return f"arn:aws:s3:::{name}"
     if kind.service == "sqs":
@@ -207,7 +186,7 @@ def _arn(kind: Type, name: str) -> str:
         name = name.removeprefix("/")
     if kind.service == "secretsmanager":
         name += "-??????"
-    return f"arn:aws:{kind.service}:{acting.region}:{acting.account}:{kind.arn}{name}"
+    return f"arn:aws:{kind.service}:{who.region}:{who.account}:{kind.arn}{name}"
 
 
 def _handlers(kind: Any) -> dict[str, Any]:
@@ -222,7 +201,7 @@ def _handlers(kind: Any) -> dict[str, Any]:
 
 def _run(arn: str, event: dict[str, Any]) -> None:
     """Run the function behind a custom resource; it answers at the event's ResponseURL."""
-    _client("lambda").call("Invoke", FunctionName=arn, Payload=json.dumps(event).encode())
+    client("lambda").call("Invoke", FunctionName=arn, Payload=json.dumps(event).encode())
 
 
 def _answer_here(token: str) -> str:
@@ -238,8 +217,3 @@ def answered(token: str, body: bytes) -> bool:
         return False
     custom = MiniStack.part("cloudformation.custom_resource")
     return isinstance(document, dict) and bool(custom.deliver_response(token, document))
-
-
-def _client(service: str) -> Client:
-    acting = _acting.get()
-    return Client(service, acting.region, acting.credentials)
