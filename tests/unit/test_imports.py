@@ -103,6 +103,7 @@ DRIVERS = {
     "cryptography": {"store/sealed.py"},
     "boto3": set(),
     "botocore": {"neighbours/ministack/signing.py"},
+    "yaml": {"neighbours/ministack/template_text.py"},
 }
 IMPLEMENTATIONS = {
     "store.sealed",

@@ -24,6 +24,7 @@ from lambent.gateway.stacks import Stacks
 from lambent.http import BodyTooLarge, Exchange
 from lambent.http.client import UpstreamError
 from lambent.iam.authenticate import Authenticator, Principal
+from lambent.neighbours import templates
 from lambent.neighbours.base import Message, Neighbour, Reply
 from lambent.neighbours.guard import Guard
 from lambent.neighbours.subjects import (
@@ -248,6 +249,8 @@ def _read(
         if method not in ("GET", "POST") or (method == "GET" and body):
             raise Unreadable("InvalidAction", "A form is sent by POST, or in a GET's query.")
         asked = query_services.read(service, path, query, body, account, region)
+        if service == "cloudformation":
+            templates.check(asked.parameters)
         return asked, list(query_services.wanted(asked))
     if method != "POST" or query:
         raise Unreadable("UnknownOperationException", "The operation is not known.")

@@ -15,10 +15,12 @@ from typing import Any
 
 from lambent.http import ClientGone
 from lambent.neighbours import channel
+from lambent.neighbours.ministack import template_expansion
 from lambent.neighbours.ministack.adapter import MODULES, MiniStack, Request
 from lambent.neighbours.ministack.facts import facts
 from lambent.neighbours.ministack.ours import gone, tracing
-from lambent.neighbours.ministack.stacks import act_for, answered
+from lambent.neighbours.ministack.stack_permits import act_for
+from lambent.neighbours.ministack.stacks import answered
 
 _log = logging.getLogger(__name__)
 
@@ -95,6 +97,7 @@ class Dispatch:
         gone.set(reader.at_eof)
         if head["credentials"]:
             act_for(json.dumps(head["credentials"]), request.account, request.region)
+            template_expansion.begin()
         try:
             status, headers, body = await self._stack.answer(request)
         except ClientGone:

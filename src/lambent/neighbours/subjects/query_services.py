@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl
 
 from lambent.neighbours.subjects import canonical, json_services
 from lambent.neighbours.subjects.base import Asked, Outgoing, Unreadable, Wanted
+from lambent.neighbours.templates import object_of
 
 _MOST_FIELDS = 10_000
 # What SQS takes in forms; the model of today knows JSON only.  Source: Amazon SQS API Reference,
@@ -99,7 +100,7 @@ def _cloudformation(asked: Asked) -> Iterator[Wanted]:
         yield Wanted(action, "*")
     for url in ("TemplateURL", "StackPolicyURL", "StackPolicyDuringUpdateURL"):
         if form.get(url):
-            bucket, _, key = unquote(urlsplit(form[url]).path).lstrip("/").partition("/")
+            bucket, key = object_of(form[url])
             resource = f"arn:aws:s3:::{bucket}/{key}"
             yield Wanted("s3:GetObject", resource, about=bucket, service="s3")
     role = form.get("RoleARN")
