@@ -52,9 +52,10 @@ class _Zygote:
     """
 
     def __init__(
-        self, channel: Channel, stocks: Stocks, spawn: Callable[[_Zygote], _Spawned]
+        self, channel: Channel, pid: int, stocks: Stocks, spawn: Callable[[_Zygote], _Spawned]
     ) -> None:
         self.channel = channel
+        self.pid = pid
         self.stock = stocks.new(lambda: spawn(self), BARE_BYTES)
         self.spawned = 0
         self.living = 0
@@ -216,7 +217,7 @@ class NamespaceBackend:
         ready = channel.expect()
         own = f"python{sys.version_info.major}.{sys.version_info.minor}"
         try:
-            await self._ask(
+            started, _ = await self._ask(
                 {
                     "op": "zygote",
                     "stage": str(self._stage),
@@ -229,7 +230,7 @@ class NamespaceBackend:
         finally:
             theirs.close()
         await asyncio.wait_for(ready, START_TIMEOUT)
-        return _Zygote(channel, self._stocks, self._spawn)
+        return _Zygote(channel, started["pid"], self._stocks, self._spawn)
 
     def _recycle(self, tenant: str, language: Language) -> None:
         """Replace a worn zygote; it goes on until its successor is ready."""
@@ -269,7 +270,7 @@ class NamespaceBackend:
             )
             # Its end is the child's alone now, so that its death is heard.
             theirs.close()
-            await asyncio.wait_for(sandbox.prepared(), START_TIMEOUT)
+            await asyncio.wait_for(sandbox.prepared(zygote.pid), START_TIMEOUT)
         except BaseException as error:
             sandbox.destroy()
             if isinstance(error, TimeoutError):

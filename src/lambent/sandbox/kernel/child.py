@@ -39,6 +39,7 @@ from .syscalls import (
     MS_NODEV,
     MS_NOEXEC,
     MS_NOSUID,
+    PR_SET_DUMPABLE,
     PR_SET_PDEATHSIG,
     loopback_up,
     mount,
@@ -60,6 +61,8 @@ def _listen(port: int) -> socket.socket:
 
 
 def _prepare(channel: socket.socket, number: int | None) -> None:
+    # For good: no process inside may open this one's memory or descriptors.
+    prctl(PR_SET_DUMPABLE, 0)
     os.setresgid(view.GID, view.GID, view.GID)
     os.setresuid(view.UID, view.UID, view.UID)
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -138,7 +138,6 @@ class Init:
             if alive and order["rewritten"]:
                 rewrite(self._runtime, order["environment"])
         self._lower()
-        prctl(PR_SET_DUMPABLE, 0)
 
     def _do_launch(self, order: dict[str, Any], descriptors: list[int]) -> None:
         if order["extension"] is not None:
@@ -185,8 +184,9 @@ class Init:
         drop_capabilities()
         prctl(PR_SET_NO_NEW_PRIVS, 1)
         install_seccomp(self._seccomp)
-        # Changing credentials cleared this.
+        # Changing credentials cleared the first, and may have set the second.
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        prctl(PR_SET_DUMPABLE, 0)
 
     def _release(self) -> None:
         """Hand its environment to the runtime that waits for it."""

@@ -13,6 +13,7 @@ import os
 import platform
 import socket
 import struct
+from typing import Iterable
 
 CLONE_FS = 0x00000200
 CLONE_NEWNS = 0x00020000
@@ -228,17 +229,27 @@ def set_process_name(name: bytes) -> None:
     prctl(PR_SET_NAME, ctypes.addressof(buffer))
 
 
-def close_from(first: int) -> None:
-    """Close every descriptor from first on."""
+def close_from(first: int, last: int = 0xFFFFFFFF) -> None:
+    """Close every descriptor from first to last."""
     _checked(
         _libc.syscall(
             _SYS_CLOSE_RANGE,
             ctypes.c_uint(first),
-            ctypes.c_uint(0xFFFFFFFF),
+            ctypes.c_uint(last),
             ctypes.c_uint(0),
         ),
         "close_range",
     )
+
+
+def close_others(kept: Iterable[int]) -> None:
+    """Close every descriptor but the standard streams and those to keep."""
+    first = 3
+    for descriptor in sorted(kept):
+        if descriptor > first:
+            close_from(first, descriptor - 1)
+        first = max(first, descriptor + 1)
+    close_from(first)
 
 
 def pidfd_open(pid: int) -> int:

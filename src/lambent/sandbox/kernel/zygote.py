@@ -30,6 +30,7 @@ from .syscalls import (
     CLONE_NEWUSER,
     CLONE_NEWUTS,
     MNT_DETACH,
+    close_others,
     fork_into,
     umount,
 )
@@ -100,6 +101,17 @@ def _map_ids(pid: int, uid: int) -> None:
             file.write("%d %d 1\n" % (inside, uid))
 
 
+def _leave_zygote(kept: list[int]) -> None:
+    """In a fresh fork: give up every descriptor of the zygote's but those to keep.
+
+    Among them are the zygote's channel, the groups' files and the server's log.
+    """
+    null = os.open("/dev/null", os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(null, stream)
+    close_others(kept)
+
+
 def _spawn(
     request: dict[str, Any],
     descriptors: list[int],
@@ -113,9 +125,7 @@ def _spawn(
     pid = fork_into(_NAMESPACES)
     if pid == 0:
         try:
-            mine.close()
-            if network is not None:
-                network.close()
+            _leave_zygote([channel, output, theirs.fileno()])
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             # Mapped and in its control groups before it does anything; b"" if the zygote failed.
             if theirs.recv(1) == b"g":
