@@ -202,6 +202,8 @@ class Embedded:
         try:
             (self._folder / name).unlink(missing_ok=True)
             listener.bind(self._address(name))
+            # The folder decides who gets here: this server, and the services under their uid.
+            os.chmod(self._address(name), 0o666)  # noqa: S103
             listener.listen(1024)
         except BaseException:
             listener.close()
