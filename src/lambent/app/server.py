@@ -36,6 +36,7 @@ from lambent.api.logs import Logs
 from lambent.api.policies import Policies
 from lambent.api.provisioned import ProvisionedConcurrencyConfigs, provision
 from lambent.api.runtime_management import RecursionConfigs, RuntimeManagementConfigs
+from lambent.api.scans import Scans
 from lambent.api.service import JsonService, QueryService, RestService, RpcService, Service
 from lambent.api.sts import SecurityTokens
 from lambent.api.tags import Tags
@@ -385,8 +386,9 @@ class App:
         return found
 
     def _services(self) -> dict[str, Service]:
-        logs = Logs(self.logs, self.clock)
-        tail = LiveTail(self.logs, self.clock)
+        scans = Scans()
+        logs = Logs(self.logs, self.clock, scans)
+        tail = LiveTail(self.logs, self.clock, scans)
         logs_model = model.load("logs")
         metrics_model = model.load("cloudwatch")
         iam_model, sts_model = model.load("iam"), model.load("sts")
