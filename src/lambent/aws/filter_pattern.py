@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lambent.aws.linear_regex import InvalidExpression, Spend, compile_regex
+from lambent.aws.wildcards import between
 
 MOST = 1024
 # Source: the quotas in the guide's "Supported regular expressions (regex) syntax".
@@ -265,7 +266,7 @@ def _comparison(operator: str, kind: str, wanted: str, make: _Expressions) -> _J
         return lambda value: isinstance(value, str) and test(value) is (operator == "=")
     number = _number(wanted) if kind == "word" else None
     if operator in ("=", "!="):
-        pattern = _glob(wanted)
+        pattern = between(wanted.split("*"))
 
         def equal(value: Any) -> bool:
             if number is not None and not isinstance(value, str):
@@ -289,28 +290,6 @@ def _comparison(operator: str, kind: str, wanted: str, make: _Expressions) -> _J
         return found is not None and compare(found)
 
     return ordered
-
-
-def _glob(text: str) -> Predicate:
-    """Whether a whole text is as described, ``*`` standing for anything: piece after piece."""
-    first, *others = text.split("*")
-    if not others:
-        return lambda value: value == text
-    *middle, last = others
-
-    def matches(value: str) -> bool:
-        end = len(value) - len(last)
-        if end < len(first) or not (value.startswith(first) and value.endswith(last)):
-            return False
-        at = len(first)
-        for piece in middle:
-            at = value.find(piece, at, end)
-            if at < 0:
-                return False
-            at += len(piece)
-        return True
-
-    return matches
 
 
 def _json(text: str, make: _Expressions) -> Predicate:

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 from lambent.http import HttpLimits, HttpServer
-from lambent.neighbours.ministack import adapter, ours, stacks
+from lambent.neighbours.ministack import adapter, bounds, ours, stacks
 from lambent.neighbours.ministack.dispatch import Dispatch
 from lambent.neighbours.ministack.state import State
 from lambent.sandbox.kernel import landlock, syscalls
@@ -81,6 +81,7 @@ async def _serve(folder: Path) -> None:
     lambent = ours.Lambent("lambent")
     ours.install(services, lambent)
     stacks.install(services, lambent)
+    bounds.install(services)
     state = State(folder / "state", services)
     state.load()
     services.start(loop)
