@@ -83,6 +83,7 @@ from lambent.neighbours.guard import Guard
 from lambent.neighbours.objects import Objects
 from lambent.neighbours.remote import Remote
 from lambent.neighbours.requests import Requests
+from lambent.neighbours.watchdog import Bounds
 from lambent.observe.logs import LogStore
 from lambent.observe.metrics import Metrics
 from lambent.observe.traces import Traces
@@ -220,7 +221,11 @@ class App:
         self.queue = SqliteQueue(data / "queue.db")
         await self.queue.open()
         self.embedded = Embedded(
-            data / "neighbours", settings.region, ways_in, lambda: self._door()[0]
+            data / "neighbours",
+            settings.region,
+            ways_in,
+            lambda: self._door()[0],
+            Bounds(settings.embedded_silent_seconds, settings.embedded_bytes),
         )
         self.neighbours = self._neighbours()
         self.guard = Guard(self.authorizer, self.neighbours)

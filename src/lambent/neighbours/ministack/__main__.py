@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import fcntl
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 
 from lambent.http import HttpLimits, HttpServer
@@ -27,11 +30,15 @@ _log = logging.getLogger(__name__)
 
 _LIMITS = HttpLimits(connections=1024, idle_seconds=0, body_seconds=0, head_seconds=0)
 
+_STACK_BYTES = 1024 * 1024
+_HUNG_SECONDS, _STOP_SECONDS = 120.0, 60.0
+
 
 def main() -> None:
     """Serve until standard input ends."""
     folder, region = Path(sys.argv[1]), sys.argv[2]
     os.umask(0o077)
+    bound(int(os.environ.get("LAMBENT_MEMORY_BYTES", "0")))
     logging.basicConfig(
         level=logging.WARNING, format="neighbours: %(asctime)s %(levelname)s %(message)s"
     )
@@ -42,8 +49,16 @@ def main() -> None:
     adapter.prepare(folder, region)
     shut_off(folder)
     asyncio.run(_serve(folder))
-    # Threads of schedules never end by themselves.
-    os._exit(0)
+
+
+def bound(memory_bytes: int) -> None:
+    """Limit its memory (0: not), and have it say where it was when it is ended for hanging."""
+    faulthandler.enable()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # A thread's stack counts whether it is used or not.
+    threading.stack_size(_STACK_BYTES)
+    if memory_bytes:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
 
 
 def shut_off(folder: Path) -> None:
@@ -93,13 +108,28 @@ async def _serve(folder: Path) -> None:
     gc.collect()
     gc.freeze()
     await server.serve(listener)
+    living = asyncio.ensure_future(stay_alive(_HUNG_SECONDS))
     await stopping.wait()
+    living.cancel()
+    faulthandler.dump_traceback_later(_STOP_SECONDS, exit=True)
     loop.remove_reader(0)
     server.stop_listening()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(5):
             await dispatch.drained()
     await state.stop()
+    # Threads that wait for a function or a schedule would be waited for.
+    os._exit(0)
+
+
+async def stay_alive(seconds: float) -> None:
+    """End this process, whatever it is doing, once the event loop has not turned for so long.
+
+    A server that has died cannot end a process that hangs.
+    """
+    while True:
+        faulthandler.dump_traceback_later(seconds, exit=True)
+        await asyncio.sleep(seconds / 4)
 
 
 if __name__ == "__main__":
