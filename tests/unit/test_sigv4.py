@@ -230,3 +230,48 @@ def test_malformed_chunks_are_refused(wire: bytes) -> None:
     claim = sigv4.Claim(scope, "20130524T000000Z", ("host",), "0", None)
     with pytest.raises(sigv4.SignatureError):
         sigv4.ChunkDecoder(claim, sigv4.SigningKey("k", scope), signed=True).feed(wire)
+
+
+@pytest.mark.parametrize(
+    "credential",
+    [
+        "K/20260101/us-east-1\r\nx-a: b/s3/aws4_request",
+        "K/20260101/../s3/aws4_request",
+        "K/20260101/us-east-1/s3\n/aws4_request",
+        "K/20260101/us-east-1/\0/aws4_request",
+        "K/20260101/us_east_1/s3/aws4_request",
+        "K/2026\r\n01/us-east-1/s3/aws4_request",
+        "K\r\n/20260101/us-east-1/s3/aws4_request",
+        "K/20260101/" + "r" * 65 + "/s3/aws4_request",
+    ],
+    ids=ascii,
+)
+def test_a_credential_scope_holds_names_and_nothing_else(credential: str) -> None:
+    stamp = "20260101T000000Z"
+    query = {
+        "X-Amz-Algorithm": [sigv4.ALGORITHM],
+        "X-Amz-Credential": [credential],
+        "X-Amz-Date": [stamp],
+        "X-Amz-Expires": ["60"],
+        "X-Amz-SignedHeaders": ["host"],
+        "X-Amz-Signature": ["0"],
+    }
+    with pytest.raises(sigv4.SignatureError):
+        sigv4.read_claim({}, query)
+    header = f"{sigv4.ALGORITHM} Credential={credential}, SignedHeaders=host, Signature=0"
+    with pytest.raises(sigv4.SignatureError):
+        sigv4.read_claim({"authorization": header, "x-amz-date": stamp}, {})
+
+
+def test_an_unsigned_payload_is_accepted_by_s3_only() -> None:
+    assert refused(signed(headers={"x-amz-content-sha256": sigv4.UNSIGNED})) == (
+        "XAmzContentSHA256Mismatch"
+    )
+
+
+@pytest.mark.parametrize("service", ["s3", "sqs", "lambda"])
+def test_a_header_that_commands_a_service_must_be_signed(service: str) -> None:
+    claim = check(signed(service=service))
+    sigv4.check_signed(claim, {"x-amz-date": "", "x-amz-security-token": "", "accept": ""})
+    with pytest.raises(sigv4.SignatureError, match="not signed"):
+        sigv4.check_signed(claim, {"x-amz-target": "AmazonSQS.DeleteQueue"})

@@ -572,3 +572,21 @@ def test_no_s3_request_is_more_than_refused(
             assert each.action.startswith("s3:")
     except Unreadable:
         pass
+
+
+@pytest.mark.parametrize(
+    ("operation", "own", "other"),
+    [
+        ("ExecuteTransaction", "TransactStatements", "Statements"),
+        ("BatchExecuteStatement", "Statements", "TransactStatements"),
+    ],
+)
+def test_statements_are_read_from_the_list_of_their_operation_only(
+    operation: str, own: str, other: str
+) -> None:
+    mine, theirs = ([{"Statement": f'DELETE FROM "{t}" WHERE pk=1'}] for t in ("mine", "theirs"))
+    target = f"DynamoDB_20120810.{operation}"
+    resource = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/theirs"
+    assert pairs(_json(target, {own: theirs})) == [("dynamodb:PartiQLDelete", resource)]
+    with pytest.raises(Unreadable):
+        _json(target, {own: theirs, other: mine})

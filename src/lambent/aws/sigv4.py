@@ -25,6 +25,11 @@ SKEW = 300
 LONGEST_PRESIGNED = 7 * 24 * 3600
 _STAMP = "%Y%m%dT%H%M%SZ"
 _HEX64 = re.compile("[0-9a-f]{64}")
+# What a scope may say.  A region or a service becomes a part of paths, resource names and messages
+# to other processes, so nothing but letters, digits and dashes is one.
+_ACCESS_KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_DAY = re.compile("[0-9]{8}")
+_REGION = re.compile("[a-z0-9-]{1,64}")
 _KEYS_CACHED = 1024
 
 
@@ -50,6 +55,16 @@ class Scope:
     region: str
     service: str
     text: str
+
+
+def is_region(text: str) -> bool:
+    """Whether a text can be the name of a region, or of a service."""
+    return _REGION.fullmatch(text) is not None
+
+
+def is_access_key(text: str) -> bool:
+    """Whether a text can be the id of an access key."""
+    return _ACCESS_KEY.fullmatch(text) is not None
 
 
 def scope_of(access_key: str, day: str, region: str, service: str) -> Scope:
@@ -149,7 +164,17 @@ def _scope(credential: str) -> Scope:
             "Credential must have exactly 5 slash-delimited elements, e.g. "
             f"keyid/date/region/service/term, got '{credential[:128]}'",
         )
-    return scope_of(parts[0], parts[1], parts[2], parts[3])
+    access_key, day, region, service, _ = parts
+    if not (is_access_key(access_key) and _DAY.fullmatch(day)):
+        raise SignatureError(
+            "IncompleteSignatureException",
+            "Credential must have a valid access key id and a date in the form YYYYMMDD.",
+        )
+    if not (is_region(region) and is_region(service)):
+        raise SignatureError(
+            "SignatureDoesNotMatch", "Credential should be scoped to a valid region and service."
+        )
+    return scope_of(access_key, day, region, service)
 
 
 @functools.lru_cache(64)
@@ -292,14 +317,18 @@ def string_to_sign(
     return f"{ALGORITHM}\n{stamp}\n{scope.text}\n{digest}"
 
 
+# Services whose clients may leave a body out of the signature; the second is Lambent's own.
+_UNSIGNED_BODIES = ("s3", "lambda-code")
+
+
 def payload_hash(claim: Claim, headers: dict[str, str], body: bytes) -> str:
     """The hash the client signed; raises SignatureError if it is not the body's."""
     declared = headers.get("x-amz-content-sha256")
     if claim.presigned and declared is None:
-        return UNSIGNED if claim.scope.service in ("s3", "lambda-code") else sha256(body)
+        return UNSIGNED if claim.scope.service in _UNSIGNED_BODIES else sha256(body)
     if declared is None:
         return sha256(body)
-    if declared == UNSIGNED:
+    if declared == UNSIGNED and claim.scope.service in _UNSIGNED_BODIES:
         return declared
     # A signed stream proves its body chunk by chunk (ChunkDecoder), which only S3's clients do;
     # elsewhere it would leave the body unproven, and falls to the mismatch below.
@@ -348,24 +377,33 @@ def verify(
         raise SignatureError("SignatureDoesNotMatch", _MISMATCH)
 
 
-# Headers of S3 that prove themselves, or the key they go with.
-_NEED_NO_SIGNATURE = {"x-amz-content-sha256", "x-amz-date", "x-amz-security-token"}
+# Headers that need no signature: they prove themselves, or go with the key that proves them, or say
+# what a proxy or a browser is.
+_NEED_NO_SIGNATURE = {
+    "x-amz-content-sha256",
+    "x-amz-date",
+    "x-amz-security-token",
+    "x-amz-cf-id",
+    "x-amz-user-agent",
+}
 
 
 def check_signed(claim: Claim, headers: Mapping[str, str]) -> None:
-    """Refuse headers that say what S3 shall do and were not signed: whoever was given a presigned
-    URL could add them."""
-    unsigned = [
-        name
-        for name in headers
-        if name.startswith("x-amz-")
-        and name not in claim.signed_headers
-        and name not in _NEED_NO_SIGNATURE
-    ]
-    if unsigned:
-        raise SignatureError(
-            "AccessDenied", "There were headers present in the request which were not signed"
-        )
+    """Raise SignatureError for a header that tells a service what to do and is not signed.
+
+    The receiver of a presigned URL, or a proxy on the way, could add one.  Source: AWS General
+    Reference, "Create a signed AWS API request": all x-amz-* headers must be signed.
+    """
+    for name in headers:
+        if (
+            name.startswith("x-amz-")
+            and name not in claim.signed_headers
+            and name not in _NEED_NO_SIGNATURE
+        ):
+            code = "AccessDenied" if claim.scope.service == "s3" else "InvalidSignatureException"
+            raise SignatureError(
+                code, "There were headers present in the request which were not signed"
+            )
 
 
 def sign_headers(

@@ -55,6 +55,8 @@ _OF_SIGNATURE = re.compile(
     r"|AWSAccessKeyId|Signature|Expires|Content-Type|Content-MD5",
     re.IGNORECASE,
 )
+_HOISTED_NAME = re.compile(r"x-amz-[a-z0-9-]{1,64}")
+_HOISTED_VALUE = re.compile(r"[ -~\x80-\xff]{0,8192}")
 # bucket.localhost, bucket.s3.localhost, bucket.s3.us-east-1.localhost
 _VIRTUAL = re.compile(
     r"(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}?[a-z0-9])(?:\.s3(?:[.-][a-z0-9-]+)?)?\.localhost(?::\d+)?"
@@ -137,8 +139,10 @@ class Forwarding:
             asked = scheduler.read(exchange.method, exchange.path, *place)
             wanted = scheduler.wanted(asked)
         elif service in _QUERY_SERVICES or "x-amz-target" not in headers:
-            if service not in (*_QUERY_SERVICES, "sqs"):
+            if service not in (*_QUERY_SERVICES, "sqs") or "x-amz-target" in headers:
                 raise Unreadable("UnknownOperationException", "The operation is not known.")
+            if exchange.method not in ("GET", "POST") or (exchange.method == "GET" and body):
+                raise Unreadable("InvalidAction", "A form is sent by POST, or in a GET's query.")
             asked = query_services.read(service, exchange.path, call.query, body, account, region)
             wanted = query_services.wanted(asked)
         else:
@@ -194,7 +198,7 @@ class Forwarding:
         principal, check = self._authenticator.authenticate_ahead(
             claim, exchange.method, exchange.path, exchange.query, exchange.headers, path
         )
-        headers = {**_hoisted(query), **exchange.headers}
+        headers = _hoisted(query, exchange.headers)
         kept = {
             name: values
             for name, values in _without_signature(query).items()
@@ -304,13 +308,22 @@ def _without_signature(query: dict[str, list[str]]) -> dict[str, list[str]]:
     return {name: values for name, values in query.items() if not _OF_SIGNATURE.fullmatch(name)}
 
 
-def _hoisted(query: dict[str, list[str]]) -> dict[str, str]:
-    """Headers that a presigned URL carries in its query."""
-    return {
-        name.lower(): values[-1]
-        for name, values in query.items()
-        if name.lower().startswith("x-amz-") and not _OF_SIGNATURE.fullmatch(name)
-    }
+def _hoisted(query: dict[str, list[str]], headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers of a request whose presigned URL carries some of them in its query.
+
+    Raises Unreadable for what cannot be a header, and for one that is there twice.
+    """
+    merged = dict(headers)
+    for name, values in query.items():
+        header = name.lower()
+        if not header.startswith("x-amz-") or _OF_SIGNATURE.fullmatch(name):
+            continue
+        if not _HOISTED_NAME.fullmatch(header) or not _HOISTED_VALUE.fullmatch(values[0]):
+            raise Unreadable("InvalidArgument", "A query parameter is not a valid header.")
+        if len(values) != 1 or merged.get(header, values[0]) != values[0]:
+            raise Unreadable("InvalidArgument", f"The header {header} is given more than once.")
+        merged[header] = values[0]
+    return merged
 
 
 def _with_bucket(path: str, host: str) -> str:

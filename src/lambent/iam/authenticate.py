@@ -146,6 +146,7 @@ class Authenticator:
                     "IncompleteSignatureException", "Unsupported signing algorithm."
                 )
             principal, secret = self._claimed(claim)
+            sigv4.check_signed(claim, headers)
             hashed = sigv4.payload_hash(claim, headers, body)
             signing_key = self._signing_keys.derive(secret, claim.scope)
             sigv4.verify(claim, signing_key, method, path, raw_query, headers, hashed)

@@ -115,8 +115,12 @@ def _dynamodb(asked: Asked) -> Iterator[Wanted]:
     if operation in ("ExecuteStatement", "BatchExecuteStatement", "ExecuteTransaction"):
         statements = [asked.parameters]
         if operation != "ExecuteStatement":
-            names = ("Statements", "TransactStatements")
-            statements = _items(next((parameters[n] for n in names if n in parameters), None))
+            own, other = "Statements", "TransactStatements"
+            if operation == "ExecuteTransaction":
+                own, other = other, own
+            if other in parameters:
+                raise Unreadable("ValidationException", f"{other} is not a parameter of this.")
+            statements = _items(parameters.get(own))
         for each in statements:
             yield _partiql(asked, each.get("Statement"))
         return
