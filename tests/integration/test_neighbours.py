@@ -312,6 +312,18 @@ def test_a_crash_of_the_neighbours_is_mended_while_lambda_goes_on(
     assert neighbours_of(server) != pid
 
 
+def test_services_that_do_not_answer_are_ended_and_started_again(
+    servers: Callable[..., Server],
+) -> None:
+    server = servers("--embedded-silent-seconds", "0.2")
+    _keep_something(server)
+    time.sleep(LAST_SECOND)
+    pid = neighbours_of(server)
+    os.kill(pid, signal.SIGSTOP)
+    _is_kept(server)
+    assert neighbours_of(server) != pid
+
+
 @pytest.mark.parametrize("victim", ["neighbours", "server"])
 def test_what_was_acknowledged_a_second_before_any_crash_is_there(
     servers: Callable[..., Server], victim: str

@@ -15,14 +15,15 @@ from typing import Any
 
 from lambent.http import Application, HttpLimits, HttpServer
 from lambent.http.client import UpstreamError, to_socket
-from lambent.neighbours import channel
+from lambent.neighbours import channel, watchdog
 from lambent.neighbours.base import Message, NeighbourUnavailable
 from lambent.neighbours.subjects.base import Facts
+from lambent.neighbours.watchdog import Bounds
 
 _log = logging.getLogger(__name__)
 
 _START_SECONDS = 60.0
-_STOP_SECONDS = 60.0
+_STOP_SECONDS = 30.0
 # Between the end of a process and the next attempt; doubled each time it dies young.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 30.0
 _YOUNG_SECONDS = 10.0
@@ -43,8 +44,10 @@ class Embedded:
         region: str,
         ways_in: Mapping[str, Application],
         endpoint: Callable[[], str],
+        bounds: Bounds,
     ) -> None:
         self._folder = folder
+        self._bounds = bounds
         self._region = region
         self._ways_in = ways_in
         self._endpoint = endpoint
@@ -180,7 +183,7 @@ class Embedded:
                 self._region,
                 stdin=asyncio.subprocess.PIPE,
                 pass_fds=(listener.fileno(),),
-                env=_environment(listener.fileno(), self._endpoint()),
+                env=_environment(listener.fileno(), self._endpoint(), self._bounds),
                 start_new_session=True,
             )
         finally:
@@ -188,7 +191,7 @@ class Embedded:
             listener.close()
         try:
             self._up.set()
-            code = await process.wait()
+            code = await watchdog.ended(process, self._ping, self._bounds.silent_seconds)
             _log.error("the neighbours ended (%s); they are started again", code)
         except asyncio.CancelledError:
             self._up.clear()
@@ -196,6 +199,11 @@ class Embedded:
             raise
         finally:
             self._up.clear()
+
+    async def _ping(self) -> None:
+        """See ``watchdog.Ping``."""
+        reply = await channel.ask(to_socket(self._address("socket")), {"kind": "ping"})
+        reply.close()
 
     def _listen(self, name: str) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -224,7 +232,7 @@ class Embedded:
             await process.wait()
 
 
-def _environment(listener: int, endpoint: str) -> dict[str, str]:
+def _environment(listener: int, endpoint: str, bounds: Bounds) -> dict[str, str]:
     """No setting or secret of the server is its business."""
     kept = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "TZ")
     variables = {name: os.environ[name] for name in kept if name in os.environ}
@@ -232,5 +240,6 @@ def _environment(listener: int, endpoint: str) -> dict[str, str]:
         **variables,
         "LAMBENT_LISTENER": str(listener),
         "LAMBENT_ENDPOINT": endpoint,
+        "LAMBENT_MEMORY_BYTES": str(bounds.memory_bytes),
         "PYTHONUNBUFFERED": "1",
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import fcntl
 import gc
 import logging
@@ -16,9 +17,10 @@ import resource
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 
-from lambent.neighbours.ministack import adapter, ours, stacks
+from lambent.neighbours.ministack import adapter, bounds, ours, stacks
 from lambent.neighbours.ministack.dispatch import Dispatch
 from lambent.neighbours.ministack.state import State
 from lambent.sandbox.kernel import confinement, landlock, process_filter, syscalls
@@ -31,11 +33,15 @@ _NAMESPACES = (
 # Threads of schedules and of what blocks; connections of the server, files of objects.
 _RLIMITS = {resource.RLIMIT_NPROC: 1024, resource.RLIMIT_NOFILE: 8192}
 
+_STACK_BYTES = 1024 * 1024
+_HUNG_SECONDS, _STOP_SECONDS = 120.0, 60.0
+
 
 def main() -> None:
     """Serve until standard input ends."""
     folder, region = Path(sys.argv[1]), sys.argv[2]
     os.umask(0o077)
+    bound(int(os.environ.get("LAMBENT_MEMORY_BYTES", "0")))
     logging.basicConfig(
         level=logging.WARNING, format="neighbours: %(asctime)s %(levelname)s %(message)s"
     )
@@ -46,8 +52,16 @@ def main() -> None:
     lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
     asyncio.run(_serve(folder))
-    # Threads of schedules never end by themselves.
-    os._exit(0)
+
+
+def bound(memory_bytes: int) -> None:
+    """Limit its memory (0: not), and have it say where it was when it is ended for hanging."""
+    faulthandler.enable()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # A thread's stack counts whether it is used or not.
+    threading.stack_size(_STACK_BYTES)
+    if memory_bytes:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
 
 
 def shut_off(folder: Path) -> None:
@@ -101,6 +115,7 @@ async def _serve(folder: Path) -> None:
     lambent = ours.Lambent("lambent")
     ours.install(services, lambent)
     stacks.install(services, lambent)
+    bounds.install(services)
     state = State(folder / "state", services)
     state.load()
     services.start(loop)
@@ -111,13 +126,28 @@ async def _serve(folder: Path) -> None:
     gc.collect()
     gc.freeze()
     await dispatch.serve(listener)
+    living = asyncio.ensure_future(stay_alive(_HUNG_SECONDS))
     await stopping.wait()
+    living.cancel()
+    faulthandler.dump_traceback_later(_STOP_SECONDS, exit=True)
     loop.remove_reader(0)
     dispatch.stop_listening()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(5):
             await dispatch.drained()
     await state.stop()
+    # Threads that wait for a function or a schedule would be waited for.
+    os._exit(0)
+
+
+async def stay_alive(seconds: float) -> None:
+    """End this process, whatever it is doing, once the event loop has not turned for so long.
+
+    A server that has died cannot end a process that hangs.
+    """
+    while True:
+        faulthandler.dump_traceback_later(seconds, exit=True)
+        await asyncio.sleep(seconds / 4)
 
 
 if __name__ == "__main__":

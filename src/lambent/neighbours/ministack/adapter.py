@@ -112,11 +112,11 @@ class MiniStack:
         self._default = need(persistence, "_json_default")
         self._hook = need(persistence, "_json_object_hook")
         self._loaded: dict[str, Any] = {}
-        self._first_uses: dict[str, Callable[[], None]] = {}
+        self._first_uses: dict[str, list[Callable[[], None]]] = {}
 
     def at_first_use(self, module: str, prepare: Callable[[], None]) -> None:
         """Call prepare when a service is first asked, of one that no other imports."""
-        self._first_uses[module] = prepare
+        self._first_uses.setdefault(module, []).append(prepare)
 
     def start(self, loop: Any) -> None:
         """Begin what goes on without requests; loop: of the requests to come."""
@@ -133,8 +133,8 @@ class MiniStack:
                 need(found, each)
             self._app._loaded_modules[name] = found
             self._loaded[name] = found
-            if name in self._first_uses:
-                self._first_uses.pop(name)()
+            for prepare in self._first_uses.pop(name, ()):
+                prepare()
         return found
 
     @staticmethod
