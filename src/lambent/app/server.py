@@ -36,6 +36,7 @@ from lambent.api.logs import Logs
 from lambent.api.policies import Policies
 from lambent.api.provisioned import ProvisionedConcurrencyConfigs, provision
 from lambent.api.runtime_management import RecursionConfigs, RuntimeManagementConfigs
+from lambent.api.scans import Scans
 from lambent.api.service import JsonService, QueryService, RestService, RpcService, Service
 from lambent.api.sts import SecurityTokens
 from lambent.api.tags import Tags
@@ -82,6 +83,7 @@ from lambent.neighbours.guard import Guard
 from lambent.neighbours.objects import Objects
 from lambent.neighbours.remote import Remote
 from lambent.neighbours.requests import Requests
+from lambent.neighbours.watchdog import Bounds
 from lambent.observe.logs import LogStore
 from lambent.observe.metrics import Metrics
 from lambent.observe.traces import Traces
@@ -219,7 +221,11 @@ class App:
         self.queue = SqliteQueue(data / "queue.db")
         await self.queue.open()
         self.embedded = Embedded(
-            data / "neighbours", settings.region, ways_in, lambda: self._door()[0]
+            data / "neighbours",
+            settings.region,
+            ways_in,
+            lambda: self._door()[0],
+            Bounds(settings.embedded_silent_seconds, settings.embedded_bytes),
         )
         self.neighbours = self._neighbours()
         self.guard = Guard(self.authorizer, self.neighbours)
@@ -385,8 +391,9 @@ class App:
         return found
 
     def _services(self) -> dict[str, Service]:
-        logs = Logs(self.logs, self.clock)
-        tail = LiveTail(self.logs, self.clock)
+        scans = Scans()
+        logs = Logs(self.logs, self.clock, scans)
+        tail = LiveTail(self.logs, self.clock, scans)
         logs_model = model.load("logs")
         metrics_model = model.load("cloudwatch")
         iam_model, sts_model = model.load("iam"), model.load("sts")

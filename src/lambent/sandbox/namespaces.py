@@ -52,9 +52,10 @@ class _Zygote:
     """
 
     def __init__(
-        self, channel: Channel, stocks: Stocks, spawn: Callable[[_Zygote], _Spawned]
+        self, channel: Channel, pid: int, stocks: Stocks, spawn: Callable[[_Zygote], _Spawned]
     ) -> None:
         self.channel = channel
+        self.pid = pid
         self.stock = stocks.new(lambda: spawn(self), BARE_BYTES)
         self.spawned = 0
         self.living = 0
@@ -216,7 +217,7 @@ class NamespaceBackend:
         ready = channel.expect()
         own = f"python{sys.version_info.major}.{sys.version_info.minor}"
         try:
-            await self._ask(
+            started, _ = await self._ask(
                 {
                     "op": "zygote",
                     "stage": str(self._stage),
@@ -229,7 +230,7 @@ class NamespaceBackend:
         finally:
             theirs.close()
         await asyncio.wait_for(ready, START_TIMEOUT)
-        return _Zygote(channel, self._stocks, self._spawn)
+        return _Zygote(channel, started["pid"], self._stocks, self._spawn)
 
     def _recycle(self, tenant: str, language: Language) -> None:
         """Replace a worn zygote; it goes on until its successor is ready."""
@@ -262,14 +263,16 @@ class NamespaceBackend:
         zygote.living += 1
         try:
             os.set_blocking(write, True)
-            uid = UID_BASE + self._serial % UID_COUNT if self._root else 0
+            # One for the function, and one for its extensions.
+            uid = UID_BASE + 2 * (self._serial % (UID_COUNT // 2)) if self._root else 0
             entrances = group.entrances if group is not None else []
             zygote.channel.send(
-                {"uid": uid, "number": number}, [theirs.fileno(), write, *entrances]
+                {"uid": uid, "users": 2 if self._root else 1, "number": number},
+                [theirs.fileno(), write, *entrances],
             )
             # Its end is the child's alone now, so that its death is heard.
             theirs.close()
-            await asyncio.wait_for(sandbox.prepared(), START_TIMEOUT)
+            await asyncio.wait_for(sandbox.prepared(zygote.pid), START_TIMEOUT)
         except BaseException as error:
             sandbox.destroy()
             if isinstance(error, TimeoutError):

@@ -68,6 +68,7 @@ _DEVICE_LINKS = (
 _ETC = {
     "passwd": "root:x:0:0:root:/root:/sbin/nologin\n"
     + "%s:x:%d:%d::/home/%s:/sbin/nologin\n" % (USER, UID, GID, USER)
+    + "extensions:x:%d:%d::/home/%s:/sbin/nologin\n" % (UID + 1, GID, USER)
     + "nobody:x:65534:65534::/:/sbin/nologin\n",
     "group": "root:x:0:\n%s:x:%d:\nnogroup:x:65534:\n" % (USER, GID),
     "hosts": "127.0.0.1 localhost\n127.0.0.1 sandbox.localdomain sandbox\n",
