@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -20,10 +20,10 @@ def cases(request: pytest.FixtureRequest) -> Cases:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     """Say how a failed case is repeated."""
     report: Any = yield
     made = item.stash.get(_CASES, None)
     if report.failed and made is not None and report.when == "call":
         report.sections.append((f"case {made.number}; to repeat it", made.repeat()))
-    return report  # type: ignore[return-value]
+    return report

@@ -1,8 +1,8 @@
 """What every fuzzer shares: its seed, its count, how to repeat a case, and mutations.
 
-``LAMBENT_FUZZ_SEED`` (default 1) and ``LAMBENT_FUZZ_COUNT`` (default: each fuzzer's own small number)
-come from the environment.  A case depends on the seed, the fuzzer's name and the case's number
-alone, so a failure is repeated by the command that its report prints.
+``LAMBENT_FUZZ_SEED`` (default 1) and ``LAMBENT_FUZZ_COUNT`` (default: a small number of each
+fuzzer's own) come from the environment.  A case depends on the seed, the fuzzer's name and the
+case's number alone, so a failure is repeated by the command that its report prints.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ BREAKS = (
     "\r\n", "\n", "\r", "\0", "..", "../..", "/", "//", "\\", "%2e%2e", "%2f", "%00", "%0d%0a",
     "%", "&", "=", "?", "#", ";", ":", ",", "|", "*", "+", " ", "\t", '"', "'", "<", ">", "&amp;",
     "]]>", "{", "}", "[", "]", "$", "`", "--", "/*", "\x7f", "\u202e", "\ufeff", "\u0130",
-    "\uff0e\uff0e", "\u2028", "\ud800", "é", "e\u0301", "𝒜", "٣", "\x85",
+    "\uff0e\uff0e", "\u2028", "\ud800", "é", "e\u0301", "\U0001d49c", "٣", "\x85",
 )  # fmt: skip
 WORDS = (
     "", "0", "-1", "1e309", "NaN", "null", "true", "None", "undefined", "aws", "arn:aws:", "AKIA",
@@ -128,7 +128,7 @@ def octets(random: random.Random, given: bytes) -> bytes:
 
 # -- documents ----------------------------------------------------------------------------
 
-_VALUES = (None, True, False, 0, -1, 1 << 70, 1.5, "", "x", [], {}, [[]], {"": {}}, [None])
+_VALUES: tuple[object, ...] = (None, True, False, 0, -1, 1 << 70, 1.5, "", "x", [], {}, [[]], {"": {}}, [None])
 
 
 def document(random: random.Random, given: object) -> object:

@@ -8,6 +8,7 @@ hold exactly what ``world`` made.
 from __future__ import annotations
 
 import asyncio
+import functools
 import http.client
 import os
 import random
@@ -15,7 +16,6 @@ import re
 import socket
 import sys
 import tempfile
-import threading
 import time
 import traceback
 from collections import Counter
@@ -26,12 +26,12 @@ from urllib.parse import quote, urlsplit
 
 from lambent.aws import sigv4
 from lambent.clock import utc
-from tests.fuzz.differential import rig, world
+from tests.fuzz.differential import corpus, rig, world
+from tests.fuzz.differential.ambiguity import Mutator
 from tests.fuzz.differential.requests import (
     SERVICES,
     TRIGGERS,
     Maker,
-    Mutator,
     Wire,
     chosen,
     operations,
@@ -50,7 +50,9 @@ class Link:
         self.host = found.netloc
         self._socket: socket.socket | None = None
 
-    def ask(self, method: str, target: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
+    def ask(
+        self, method: str, target: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, bytes]:
         """Status, and everything of the answer; 0 where the connection broke."""
         lines = [f"{method} {target} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -127,9 +129,12 @@ def _presigned(link: Link, wire: Wire, keys: Keys) -> str:
 _LOOKED_AT = re.compile(
     # Lists of all names, which the fuzzing user may read.
     r"s3\.(_list_buckets|bucket_region|_bucket_)|secretsmanager\.(_list_secrets|<listcomp>)"
-    r"|kinesis\._list_streams|kms\._list_aliases"
+    r"|kinesis\._list_streams|kms\._list_aliases|dynamodb_streams\._enabled_stream_info"
     # What an index tells is the index's.
-    r"|dynamodb\._(describe|update)_contributor_insights"
+    r"|dynamodb\._(describe|update)_contributor_insights|dynamodb\._(query|scan|search_vectors) get"
+    r"|dynamodb\._(list_tags|validate_tag_arn|resource_arn_exists) contains"
+    # An upload is looked up by its id, then held against bucket and key.
+    r"|s3\._list_parts|s3\._abort_multipart_upload"
 )
 
 
@@ -137,6 +142,16 @@ _LOOKED_AT = re.compile(
 _VICTIMS = re.compile(r"^(?:(?!mine).)*(?<![^'/:|])/?victim")
 
 
+# As on AWS: who may read a path may read all below ("Restricting access to parameters").
+_AS_ON_AWS = ("ssm.GetParametersByPath",)
+# Open: reported, not mended yet.
+_OPEN = (
+    "secretsmanager.BatchGetSecretValue",
+    "cloudformation.ExecuteChangeSet",
+    "cloudformation.DeleteChangeSet",
+    "cloudformation.DescribeChangeSet",
+    "dynamodb.ExportTableToPointInTime",
+)
 # Mutations whose effect shows later.
 _SEQUELS = (["copied"], ["configured"])
 
@@ -167,15 +182,19 @@ class Fuzzer:
             return wires[-1]
 
         found = self._play(caller, following)
-        if not found:
-            return
-        for each in wires:
+        for each in wires if found else ():
             alone = iter([each])
-            again = self._play(caller, lambda alone=alone: next(alone, None))
+            again = self._play(caller, functools.partial(next, alone, None))
             if {kind for kind, _ in again} >= {kind for kind, _ in found}:
                 found, wires = again, [each]
                 break
         for kind, what in found:
+            self._note(kind, what, caller, wires)
+
+    def replay(self, caller: str, wires: list[Wire]) -> None:
+        """One case whose requests are known."""
+        left = iter(wires)
+        for kind, what in self._play(caller, lambda: next(left, None)):
             self._note(kind, what, caller, wires)
 
     def _play(self, caller: str, following: Callable[[], Wire | None]) -> list[tuple[str, str]]:
@@ -199,7 +218,7 @@ class Fuzzer:
                     found.append(("leak", repr(answer[max(0, place - 80) : place + 40])))
         if self._beside.calls == before:
             return found
-        rig.settled()
+        self._beside.settle()
         found += [("change", each) for each in self._beside.changes()[:3]]
         found += [("strange", each) for each in self._beside.strange[:1]]
         touched = dict.fromkeys(self._beside.watch.touched)
@@ -250,6 +269,9 @@ class Fuzzer:
         self._beside.protect(caller, victims)
 
     def _note(self, kind: str, what: str, caller: str, wires: list[Wire]) -> None:
+        named = {f"{each.service}.{_operation(each)}" for each in wires}
+        if named & {*_AS_ON_AWS, *_OPEN}:
+            return
         self.statistics[kind] += 1
         asked = " ".join(f"{each.service}.{each.operation}" for each in wires)
         where = what.partition(" ")[0].partition("[")[0] if kind in ("touch", "change") else ""
@@ -258,18 +280,24 @@ class Fuzzer:
         self.findings.setdefault(f"{kind} {asked} {where}", text)
 
 
+def _operation(wire: Wire) -> str:
+    """The operation that a request asks for in the end."""
+    return wire.headers.get("x-amz-target", f".{wire.operation}").rpartition(".")[2]
+
+
 def _fuzz(app: Any, beside: rig.Beside, seed: str, count: int, services: list[str]) -> int:
     owner = Keys(app.owner.access_key_id, app.owner.secret, None, rig.OWNER)
     began = time.monotonic()
     made = world.build(app.endpoint, owner)
     made.names["victim"]["oldversion"] = [world.old_version(made, owner)]
     made.protected.append(made.names["victim"]["oldversion"][0])
-    rig.settled()
-    rig._STANDING.update(each.name for each in threading.enumerate())
+    time.sleep(0.5)  # what goes on after the last answer
     fuzzer = Fuzzer(beside, made)
     beside.remember()
     print(f"the world took {time.monotonic() - began:.1f} s", flush=True)
     began = time.monotonic()
+    for caller, wires in corpus.cases(made):
+        fuzzer.replay(caller, wires)
     for number in range(count):
         fuzzer.case(random.Random(f"{seed} differential {number}"), services)
     seconds = time.monotonic() - began

@@ -11,21 +11,21 @@ import base64
 import copy
 import logging
 import os
+import re
 import socket
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote
 
 from lambent.app import App, server
 from lambent.config import Settings
-from lambent.http import Application, HttpServer
+from lambent.neighbours import embedded
 from lambent.neighbours.base import Message
-from lambent.neighbours.ministack import adapter, ours, stacks
-from lambent.neighbours.ministack.facts import facts
+from lambent.neighbours.ministack import adapter, bounds, ours, stacks
+from lambent.neighbours.ministack.dispatch import Dispatch
 from lambent.neighbours.subjects.base import Facts
 from lambent.sandbox.kernel import netlink, syscalls
 
@@ -34,8 +34,8 @@ CANARY = "canary7f3a"
 Place = tuple[str, tuple[Any, ...]]
 OWNER, FOREIGN = "000000000000", "222222222222"
 REGION = "us-east-1"
-# Nothing of a request's value may become structure on its way.
-_STRUCTURE = ("\r", "\n", "\0")
+_REGION = re.compile("[a-z0-9-]{1,64}")
+_ACCOUNT = re.compile(r"\d{12}")
 
 
 def alone() -> None:
@@ -56,7 +56,7 @@ class Watch:
     def __init__(self) -> None:
         self.on = False
         self.touched: list[str] = []
-        self.protected: Callable[[tuple[Any, ...]], bool] = lambda key: False
+        self.protected: set[tuple[Any, ...]] = set()
 
     def put_in(self, responses: Any) -> None:
         """Wrap the lookups of both kinds of dictionaries."""
@@ -74,7 +74,7 @@ class Watch:
         def watched(me: Any, *arguments: Any) -> Any:
             if self.on:
                 key = key_of(me, *arguments)
-                if key in me._data and self.protected(key):
+                if key in self.protected:
                     self.touched.append(f"{_caller()} {name.strip('_')} {key[-1]!r} of {key[0]}")
             return inner(me, *arguments)
 
@@ -86,49 +86,15 @@ def _caller() -> str:
     return f"{Path(frame.f_code.co_filename).stem}.{frame.f_code.co_name}"
 
 
-class Answered:
-    """An answer of MiniStack's, as the gateway reads those that come over the socket."""
+class Beside(embedded.Embedded):
+    """The embedded services in a thread of this process, behind the same channel."""
 
-    def __init__(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        self.status = status
-        self.headers = headers
-        self._body = body
-
-    def header(self, name: str) -> str | None:
-        """The first header of a name."""
-        return next((value for key, value in self.headers if key == name), None)
-
-    async def body(self) -> AsyncIterator[bytes]:
-        """The body in one piece."""
-        if self._body:
-            yield self._body
-
-    async def read(self, limit: int) -> bytes:
-        """The whole body."""
-        assert len(self._body) <= limit
-        return self._body
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-class Beside:
-    """MiniStack in this process; takes the place of ``embedded.Embedded``."""
-
-    wants_framing = True
     last: Beside
 
-    def __init__(
-        self,
-        folder: Path,
-        region: str,
-        ways_in: Mapping[str, Application],
-        endpoint: Callable[[], str],
-        *_: Any,
-    ) -> None:
+    def __init__(self, folder: Path, region: str, *rest: Any) -> None:
+        super().__init__(folder, region, *rest)
         Beside.last = self
         folder.mkdir(mode=0o700, exist_ok=True)
-        self._folder, self._ways_in = folder, ways_in
         os.environ["LAMBENT_ENDPOINT"] = "http://127.0.0.1:1"
         adapter.prepare(folder, region)
         os.environ["S3_PERSIST"] = "0"
@@ -136,99 +102,72 @@ class Beside:
         self.watch = Watch()
         self.strange: list[str] = []
         self.calls = 0
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, daemon=True, name="ministack").start()
-        self.stack = asyncio.run_coroutine_threadsafe(self._begin(), self._loop).result()
         self._pristine: list[tuple[Any, dict[Any, Any]]] = []
         self._texts: dict[str, dict[Place, str]] = {}
         self._before: dict[Place, str] = {}
         self._names: set[Any] = set()
+        self._protected: Callable[[tuple[Any, ...]], bool] = lambda key: False
+        self._threads: set[str] = set()
+        self._loop = asyncio.new_event_loop()
+        self.stack: adapter.MiniStack
 
-    async def _begin(self) -> adapter.MiniStack:
-        stack = adapter.MiniStack()
+    def _begin(self) -> None:
+        """There is no process."""
+
+    async def serve(self) -> None:
+        """Begin, in a thread with an event loop of its own: services wait for the server."""
+        await self._open()
+        listener = self._listen("socket")
+        listener.setblocking(False)
+        threading.Thread(target=self._loop.run_forever, daemon=True, name="ministack").start()
+        begun = asyncio.run_coroutine_threadsafe(self._serve(listener), self._loop)
+        await asyncio.wrap_future(begun)
+        self._up.set()
+
+    async def _serve(self, listener: socket.socket) -> None:
+        self.stack = stack = adapter.MiniStack()
         self.watch.put_in(stack.responses)
         lambent = ours.Lambent("lambent")
         ours.install(stack, lambent)
         stacks.install(stack, lambent)
+        bounds.install(stack)
         for name in adapter.MODULES.values():
             stack.module(name)
-        return stack
+        answer = stack.answer
 
-    def resume(self) -> None:
-        """Nothing to start."""
+        async def watched(request: adapter.Request) -> adapter.Answer:
+            self.calls += 1
+            self.watch.on = True
+            return await answer(request)
+
+        stack.answer = watched  # type: ignore[method-assign]
+        await Dispatch(stack, lambda: None).serve(listener)
 
     async def send(self, message: Message) -> Any:
         """See ``base.Neighbour``."""
-        body = message.body
-        if not isinstance(body, bytes):
-            body = b"".join([piece async for piece in body])
-        self._examine(message)
-        path, _, query = message.target.partition("?")
-        headers = {"host": message.host or "localhost", **dict(message.headers)}
-        headers["content-length"] = str(len(body))
-        request = adapter.Request(
-            message.service,
-            message.account,
-            message.region,
-            message.source or "127.0.0.1",
-            message.method,
-            unquote(path),
-            parse_qs(query, keep_blank_values=True),
-            headers,
-            body,
-        )
-        credentials = message.extra.get("credentials")
-        running = asyncio.run_coroutine_threadsafe(self._answer(request, credentials), self._loop)
-        status, answered, content = await asyncio.wrap_future(running)
-        pairs = [
-            (name.lower(), str(each))
-            for name, value in answered.items()
-            for each in (value if isinstance(value, list | tuple) else (value,))
-        ]
-        data = content.encode() if isinstance(content, str) else content
-        kept = [(name, value) for name, value in pairs if name != "content-length"]
-        return Answered(status, [*kept, ("content-length", str(len(data)))], data)
-
-    async def _answer(self, request: adapter.Request, credentials: str | None) -> adapter.Answer:
-        self.calls += 1
-        ours.tracing.set("")
-        if credentials is not None:
-            stacks.act_for(unquote(credentials), request.account, request.region)
-        self.watch.on = True
-        try:
-            return await self.stack.answer(request)
-        except Exception as error:
-            return 503, {"x-failed": type(error).__name__}, b"failed"
-
-    def _examine(self, message: Message) -> None:
-        """Note what could become another request, or lead out of its account."""
-        texts = [message.method, message.target, message.service, message.account, message.region]
-        texts += [each for pair in message.headers for each in pair] + [message.host]
-        if any(sign in text for text in texts for sign in _STRUCTURE):
-            self.strange.append(f"a line break in {message.target!r} {message.headers!r}")
-        if not message.region.replace("-", "").isalnum() or not message.region.isascii():
-            self.strange.append(f"the region {message.region!r}")
+        if not _REGION.fullmatch(message.region) or not _ACCOUNT.fullmatch(message.account):
+            self.strange.append(f"the region {message.region!r} of {message.account!r}")
+        request = message.request
+        lines = [request.method, *(each for pair in request.headers.items() for each in pair)]
+        if any(sign in line for line in lines for sign in "\r\n\0"):
+            self.strange.append(f"a line break in {request.method} {request.headers!r}")
+        return await super().send(message)
 
     async def facts(self, service: str, account: str, region: str, about: str) -> Facts:
         """See ``base.Neighbour``."""
         self.watch.on = False  # until the next request: what it set going is seen as well
-        return Facts(**facts(self.stack, service, account, region, about))
+        return await super().facts(service, account, region, about)
 
-    async def answered(self, token: str, body: bytes) -> bool:
-        """Nobody waits for anything."""
-        return False
+    def settle(self, seconds: float = 2.0) -> None:
+        """Wait for what the services go on with after their answer, in threads or in tasks."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self._busy():
+            time.sleep(0.002)
 
-    async def serve(self) -> None:
-        """Serve what MiniStack may ask of the server."""
-        for name, application in self._ways_in.items():
-            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            listener.bind(name)
-            listener.listen(64)
-            listener.setblocking(False)
-            await HttpServer(application).serve(listener)
-
-    async def stop(self) -> None:
-        """The process ends anyway."""
+    def _busy(self) -> bool:
+        tasks = asyncio.run_coroutine_threadsafe(_tasks(), self._loop).result()
+        names = {each.name for each in threading.enumerate()} - self._threads
+        return tasks > 0 or any(not each.startswith("asyncio_") for each in names)
 
     # -- what is kept ----------------------------------------------------------------------
 
@@ -247,6 +186,7 @@ class Beside:
 
     def remember(self) -> None:
         """What is kept now is what ``put_back`` brings back."""
+        self._threads = {each.name for each in threading.enumerate()}
         self._pristine = [(store, copy.deepcopy(store._data)) for store in self.stores().values()]
         self._texts.clear()
 
@@ -261,16 +201,17 @@ class Beside:
         found: dict[Place, str] = {}
         for name, store in self.stores().items():
             for key, value in list(store._data.items()):
-                if self.watch.protected(key):
+                if self._protected(key):
                     found[name, key] = repr(value)
         return found
 
     def protect(self, caller: str, protected: Callable[[tuple[Any, ...]], bool]) -> None:
-        """From now on a caller asks to whom these entries must stay closed; all is as remembered."""
-        self.watch.protected = protected
+        """A caller asks from now on, to whom these entries must stay closed."""
+        self._protected = protected
         if caller not in self._texts:
             self._texts[caller] = self.protected_texts()
         self._before = self._texts[caller]
+        self.watch.protected = {key for _, key in self._before}
         self._names = {_name(place) for place in self._before}
 
     def changes(self) -> list[str]:
@@ -298,20 +239,9 @@ def _difference(before: str | None, after: str | None) -> str:
     return f"…{before[at : start + 60]}… → …{after[at : start + 60]}…"
 
 
-def settled(seconds: float = 2.0) -> None:
-    """Wait for threads that the services started for something that goes on after its answer."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and any(_works(each) for each in threading.enumerate()):
-        time.sleep(0.005)
-
-
-_STANDING: set[str] = {"MainThread", "ministack", "fuzzer"}
-
-
-def _works(thread: threading.Thread) -> bool:
-    return thread.name not in _STANDING and not thread.name.startswith(
-        ("asyncio_", "ThreadPoolExecutor")
-    )
+async def _tasks() -> int:
+    """How many tasks there are beside this one and those that wait for connections."""
+    return len([each for each in asyncio.all_tasks() if each is not asyncio.current_task()])
 
 
 def needles() -> list[bytes]:
@@ -326,10 +256,8 @@ def needles() -> list[bytes]:
 async def start(folder: Path) -> tuple[App, Beside]:
     """A server with MiniStack inside; call ``alone`` first."""
     logging.disable(logging.CRITICAL)
-    server.Embedded = Beside  # type: ignore[assignment, misc]
-    app = App(
-        Settings(port=0, data_dir=str(folder), isolation="process", function_network="none")
-    )
+    vars(server)["Embedded"] = Beside
+    app = App(Settings(port=0, data_dir=str(folder), isolation="process", function_network="none"))
     await app.start()
     await Beside.last.serve()
     return app, Beside.last

@@ -1,4 +1,4 @@
-"""What the services hold when the fuzzer begins: things of the caller's, and a victim's beside them.
+"""What the services hold when the fuzzer begins: things of the caller's, and of a victim's.
 
 Each thing is there twice, as "mine-…", which the fuzzing user's policy allows, and as "victim-…",
 whose content holds the canary.
@@ -239,7 +239,9 @@ def _dynamodb(to: Callable[[str], Any], who: str, content: str) -> Names:
         StreamArn=stream, ShardId=shard, ShardIteratorType="TRIM_HORIZON"
     )["ShardIterator"]
     arn = made["TableArn"]
-    backup = dynamodb.create_backup(TableName=table, BackupName="backup")["BackupDetails"]["BackupArn"]
+    backup = dynamodb.create_backup(TableName=table, BackupName="backup")["BackupDetails"][
+        "BackupArn"
+    ]
     statements = [
         f'SELECT * FROM "{table}"',
         f"SELECT * FROM \"{table}\" WHERE pk = '1'",
@@ -250,9 +252,9 @@ def _dynamodb(to: Callable[[str], Any], who: str, content: str) -> Names:
         f"EXISTS(SELECT * FROM \"{table}\" WHERE pk = '1')",
         "SELECT * FROM \"shared-t\" WHERE pk = 'victim'",
         f'SELECT * FROM "mine-t", "{table}"',
-        f"SELECT 'from \"mine-t\"' FROM \"{table}\"",
-        f"UPDATE \"mine-t\" SET v = (SELECT v FROM \"{table}\") WHERE pk = '1'",
-        f"SELECT * FROM \"mine-t\" UNION SELECT * FROM \"{table}\"",
+        f'SELECT \'from "mine-t"\' FROM "{table}"',
+        f'UPDATE "mine-t" SET v = (SELECT v FROM "{table}") WHERE pk = \'1\'',
+        f'SELECT * FROM "mine-t" UNION SELECT * FROM "{table}"',
     ]
     return {
         "table": [table, arn, f"{arn}/index/pub", stream, table.upper(), f"{table}/index/pub"],
@@ -261,7 +263,7 @@ def _dynamodb(to: Callable[[str], Any], who: str, content: str) -> Names:
         "dynamodbiterator": [iterator],
         "shard": [shard],
         "statement": statements,
-        "backup": [backup],
+        "backup": [backup["BackupArn"]],
     }
 
 
@@ -269,7 +271,9 @@ def _table(dynamodb: Any, name: str) -> Any:
     made = dynamodb.create_table(
         TableName=name,
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": each, "AttributeType": "S"} for each in "pk g".split()],
+        AttributeDefinitions=[
+            {"AttributeName": each, "AttributeType": "S"} for each in ["pk", "g"]
+        ],
         BillingMode="PAY_PER_REQUEST",
         StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
         GlobalSecondaryIndexes=[
@@ -402,7 +406,14 @@ def _kms(to: Callable[[str], Any], who: str, content: str) -> Names:
     arn = f"arn:aws:kms:{REGION}:{OWNER}:{alias}"
     return {
         "key": [key["KeyId"]],
-        "keyid": [key["KeyId"], key["Arn"], alias, arn, key["KeyId"].upper(), f"key/{key['KeyId']}"],
+        "keyid": [
+            key["KeyId"],
+            key["Arn"],
+            alias,
+            arn,
+            key["KeyId"].upper(),
+            f"key/{key['KeyId']}",
+        ],
         "alias": [alias, arn],
         "ciphertext": [base64.b64encode(blob).decode()],
     }
@@ -417,7 +428,10 @@ def _ssm(to: Callable[[str], Any], who: str, content: str) -> Names:
     path = f"{who}/key"
     names = [f"/{path}", f"{who}-param", f"/{path}:1", f"/{path}:one", f"{arn}/{path}", f"//{path}"]
     names += [f"{arn}//{path}", f"{arn}/{path}:1", path, f"/{path}/", f"{arn}/mine/../{path}"]
-    return {"parameter": names, "path": [f"/{who}", f"/{who}/", who, f"//{who}", f"{arn}/{who}", "/"]}
+    return {
+        "parameter": names,
+        "path": [f"/{who}", f"/{who}/", who, f"//{who}", f"{arn}/{who}", "/"],
+    }
 
 
 def _secretsmanager(to: Callable[[str], Any], who: str, content: str) -> Names:
