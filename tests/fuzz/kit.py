@@ -128,7 +128,8 @@ def octets(random: random.Random, given: bytes) -> bytes:
 
 # -- documents ----------------------------------------------------------------------------
 
-_VALUES: tuple[object, ...] = (None, True, False, 0, -1, 1 << 70, 1.5, "", "x", [], {}, [[]], {"": {}}, [None])
+_VALUES: tuple[object, ...]
+_VALUES = (None, True, False, 0, -1, 1 << 70, 1.5, "", "x", [], {}, [[]], {"": {}}, [None])
 
 
 def document(random: random.Random, given: object) -> object:
