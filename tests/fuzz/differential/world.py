@@ -263,7 +263,7 @@ def _dynamodb(to: Callable[[str], Any], who: str, content: str) -> Names:
         "dynamodbiterator": [iterator],
         "shard": [shard],
         "statement": statements,
-        "backup": [backup["BackupArn"]],
+        "backup": [backup],
     }
 
 
