@@ -11,7 +11,6 @@ import asyncio
 import functools
 import http.client
 import os
-import random
 import re
 import socket
 import sys
@@ -21,6 +20,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -168,17 +168,17 @@ class Fuzzer:
         self.statistics: Counter[str] = Counter()
         self.reached: set[str] = set()
 
-    def case(self, random: random.Random, services: list[str]) -> None:
+    def case(self, dice: Random, services: list[str]) -> None:
         """One case: on things as they were made, and put back as they were afterwards."""
-        caller = random.choices(("mine", "denied", "foreign"), (6, 3, 1))[0]
-        service = random.choice(services)
+        caller = dice.choices(("mine", "denied", "foreign"), (6, 3, 1))[0]
+        service = dice.choice(services)
         wires: list[Wire] = []
 
         def following() -> Wire | None:
             go_on = 0.6 if wires and wires[-1].notes[-1:] in _SEQUELS else 0.25
-            if wires and (len(wires) == 3 or random.random() > go_on):
+            if wires and (len(wires) == 3 or dice.random() > go_on):
                 return None
-            wires.append(self._following(random, wires) if wires else self._wire(random, service))
+            wires.append(self._following(dice, wires) if wires else self._wire(dice, service))
             return wires[-1]
 
         found = self._play(caller, following)
@@ -226,32 +226,32 @@ class Fuzzer:
         self._beside.put_back()
         return found
 
-    def _wire(self, random: random.Random, service: str) -> Wire:
-        wire = Maker(self._world, random).request(service, chosen(service, random), "mine")
-        if random.random() < 0.85:
-            Mutator(self._world, random).change(wire)
-        return self._sendable(random, wire)
+    def _wire(self, dice: Random, service: str) -> Wire:
+        wire = Maker(self._world, dice).request(service, chosen(service, dice), "mine")
+        if dice.random() < 0.85:
+            Mutator(self._world, dice).change(wire)
+        return self._sendable(dice, wire)
 
-    def _following(self, random: random.Random, before: list[Wire]) -> Wire:
+    def _following(self, dice: Random, before: list[Wire]) -> Wire:
         """What comes after a request: another, what makes a setting work, or a look at it."""
-        last, kind = before[-1], random.random()
+        last, kind = before[-1], dice.random()
         if kind < 0.4 and last.service in TRIGGERS:
-            operation = random.choice(TRIGGERS[last.service])
-            wire = Maker(self._world, random).request(last.service, operation, "mine")
-            return self._sendable(random, wire)
+            operation = dice.choice(TRIGGERS[last.service])
+            wire = Maker(self._world, dice).request(last.service, operation, "mine")
+            return self._sendable(dice, wire)
         if kind < 0.7 and last.service == "s3":
             return self._sendable(
-                random, Wire("s3", "GetObject", "GET", last.path, "", {}, b"", ["look"])
+                dice, Wire("s3", "GetObject", "GET", last.path, "", {}, b"", ["look"])
             )
-        return self._wire(random, last.service)
+        return self._wire(dice, last.service)
 
     @staticmethod
-    def _sendable(random: random.Random, wire: Wire) -> Wire:
+    def _sendable(dice: Random, wire: Wire) -> Wire:
         """The request without what no HTTP client could send."""
         wire.query = re.sub(r"[^!-~]|#", "", wire.query)
         wire.path = re.sub(r"[^!-~]|[?#]", "", wire.path) or "/"
         wire.headers = {n: re.sub(r"[\r\n\0]", "", v).strip() for n, v in wire.headers.items()}
-        wire.presigned = wire.service == "s3" and random.random() < 0.25
+        wire.presigned = wire.service == "s3" and dice.random() < 0.25
         return wire
 
     def _protect(self, caller: str) -> None:
@@ -299,7 +299,7 @@ def _fuzz(app: Any, beside: rig.Beside, seed: str, count: int, services: list[st
     for caller, wires in corpus.cases(made):
         fuzzer.replay(caller, wires)
     for number in range(count):
-        fuzzer.case(random.Random(f"{seed} differential {number}"), services)
+        fuzzer.case(Random(f"{seed} differential {number}"), services)
     seconds = time.monotonic() - began
     print(f"{count} cases in {seconds:.1f} s; seed {seed}", flush=True)
     offered = sum(len(operations(each)) for each in services)
