@@ -28,7 +28,14 @@ from lambent.sandbox.kernel import landlock, syscalls
 
 _log = logging.getLogger(__name__)
 
-_LIMITS = HttpLimits(connections=1024, idle_seconds=0, body_seconds=0, head_seconds=0)
+# The gateway has bounded what it sends.
+_LIMITS = HttpLimits(
+    connections=1024,
+    idle_seconds=0,
+    body_seconds=0,
+    head_seconds=0,
+    kept_bytes=1 << 40,
+)
 
 _STACK_BYTES = 1024 * 1024
 _HUNG_SECONDS, _STOP_SECONDS = 120.0, 60.0
