@@ -476,3 +476,29 @@ def hash_mismatch() -> SignatureError:
         "The provided 'x-amz-content-sha256' header does not match what was computed.",
         400,
     )
+
+
+def declared_hash(claim: Claim, headers: Mapping[str, str]) -> str | None:
+    """What the head of a request says stands for its body in the signature; None if nothing.
+
+    Raises SignatureError where it says what the service does not take (see ``payload_hash``).
+    """
+    declared = headers.get("x-amz-content-sha256")
+    service = claim.scope.service
+    if declared is None:
+        return UNSIGNED if claim.presigned and service in _UNSIGNED_BODIES else None
+    unproven = (declared == UNSIGNED and service in _UNSIGNED_BODIES) or (
+        declared.startswith("STREAMING-") and service == "s3"
+    )
+    if not unproven and not _HEX64.fullmatch(declared):
+        raise _hash_mismatch()
+    return declared
+
+
+def check_hash(declared: str, digest: str) -> None:
+    """Raise SignatureError if a body is not the one that was declared.
+
+    digest: the SHA-256 of the body.  What is declared may leave the body out (``declared_hash``).
+    """
+    if _HEX64.fullmatch(declared) and not hmac.compare_digest(declared, digest):
+        raise _hash_mismatch()
