@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from pathlib import Path
 from typing import Any
@@ -121,8 +122,8 @@ def test_an_account_has_one_scan_at_a_time_and_does_not_hold_up_another() -> Non
 
         greedy = [
             asyncio.ensure_future(
-                all_scans.run("000000000000", each, lambda each=each: endless(each))
-            )  # type: ignore[misc]
+                all_scans.run("000000000000", each, functools.partial(endless, each))
+            )
             for each in efforts
         ]
         await asyncio.sleep(0.01)

@@ -67,25 +67,3 @@ def _slowly(text: bytes) -> Any:
 
 def _refuse_constant(text: str) -> None:
     raise ValueError(f"{text} is not JSON")
-
-
-# Objects and arrays in a document that is built in memory, and commas: what takes longer to build
-# than 50 ms on a slow machine is refused before.
-_MOST_CONTAINERS, _MOST_VALUES = 200_000, 2_000_000
-
-
-def decode(text: bytes) -> Any:
-    """A JSON text's value; raises ValueError also for one of too many parts."""
-    if len(text) > _MOST_CONTAINERS and (
-        text.count(b"{") + text.count(b"[") > _MOST_CONTAINERS or text.count(b",") > _MOST_VALUES
-    ):
-        raise ValueError("too many values")
-    try:
-        return msgspec.json.decode(text)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def encode(value: Any) -> bytes:
-    """A value as a JSON text."""
-    return msgspec.json.encode(value)
