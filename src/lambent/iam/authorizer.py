@@ -276,6 +276,7 @@ class Authorizer:
                 "aws:principalservicename": [principal.asking.service],
                 "aws:requestedregion": [principal.region],
                 "aws:resourceaccount": [subject.owner],
+                **{name: [value] for name, value in subject.keys},
             }
         keys = {
             **self._clock_keys(int(now)),
@@ -303,7 +304,9 @@ class Authorizer:
                 keys[f"aws:principaltag/{name.lower()}"] = [value]
             if grant.source_identity:
                 keys["aws:sourceidentity"] = [grant.source_identity]
-        keys.update((name, [value]) for name, value in subject.keys)
+        # A key that comes more than once has several values.
+        for name in dict.fromkeys(name for name, _ in subject.keys):
+            keys[name] = [value for each, value in subject.keys if each == name]
         return keys
 
 
