@@ -49,7 +49,9 @@ class Client:
             aws_access_key_id=credentials.access_key_id,
             aws_secret_access_key=credentials.secret,
             aws_session_token=credentials.token,
-            config=botocore.config.Config(retries={"total_max_attempts": 1}),
+            config=botocore.config.Config(
+                retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}
+            ),
         )
         self._client._endpoint.http_session = _OverSocket()
 
