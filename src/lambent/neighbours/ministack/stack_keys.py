@@ -138,8 +138,8 @@ class Parameter(Permitted):
             raise ValueError("Type must be String or StringList")
         if not isinstance(properties.get("Value"), str | int | float):
             raise ValueError("[#/Value: expected type: String]")
-        named = {**properties, "Name": name}
-        return self._clients("ssm").fitting("PutParameter", named)
+        named = {key: each for key, each in properties.items() if key != "Tags"}
+        return self._clients("ssm").fitting("PutParameter", {**named, "Name": name})
 
     def _put(self, name: str, given: Properties) -> dict[str, Any]:
         self._clients("ssm").call("PutParameter", **given)
