@@ -18,7 +18,8 @@ from lambent.errors import LimitExceeded
 from lambent.iam.authenticate import Principal
 from lambent.observe.logs import LogStore
 
-ARN = "arn:aws:logs:r:0:log-group:/g"
+ACCOUNT = "000000000000"
+ARN = f"arn:aws:logs:r:{ACCOUNT}:log-group:/g"
 Write = Callable[[int, list[str]], None]
 Open = Callable[[], Awaitable[AsyncIterator[tuple[str, dict[str, Any]]]]]
 
@@ -33,11 +34,11 @@ def play(tmp_path: Path, scenario: Callable[[Open, Write, ManualClock], Awaitabl
     async def whole() -> None:
         clock = ManualClock()
         store = LogStore(tmp_path / "logs", 1 << 20)
-        write = store.writer("0", "r", "/g", "s")
+        write = store.writer(ACCOUNT, "r", "/g", "s")
         write(1, ["before"])
         await store.flush()
         tail = LiveTail(store, clock, Scans())
-        context = Context(Principal("0", "key", "r", "logs"), "http://here", {})
+        context = Context(Principal(ACCOUNT, "key", "r", "logs"), "http://here", {})
 
         async def start() -> AsyncIterator[tuple[str, dict[str, Any]]]:
             answer = await tail.start_live_tail(context, {"logGroupIdentifiers": [ARN]})

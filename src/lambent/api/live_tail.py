@@ -9,6 +9,7 @@ from typing import Any
 
 from lambent import ids
 from lambent.api.context import Context
+from lambent.api.names import log_group
 from lambent.api.scans import Effort, Scans
 from lambent.aws.filter_pattern import InvalidPattern, Predicate, compile_pattern
 from lambent.clock import Clock
@@ -48,7 +49,7 @@ class LiveTail:
         except InvalidPattern:
             raise InvalidParameter("Invalid filter pattern") from None
         arns = parameters["logGroupIdentifiers"]
-        groups = {arn.removesuffix(":*").rpartition(":log-group:")[2]: arn for arn in arns}
+        groups = {log_group(context, arn): arn for arn in arns}
         known = set(await self._store.groups(context.account, context.region))
         if not groups.keys() <= known:
             raise ResourceNotFound("The specified log group does not exist.")

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from lambent.api.context import Context
+from lambent.api.names import log_group
 from lambent.api.scans import Effort, Scans
 from lambent.aws.filter_pattern import InvalidPattern, compile_pattern
 from lambent.clock import Clock
@@ -128,11 +129,19 @@ class Logs:
     async def describe_log_groups(self, context: Context, parameters: Parameters) -> Parameters:
         prefix = parameters.get("logGroupNamePrefix", "")
         pattern = parameters.get("logGroupNamePattern", "")
+        identifiers = parameters.get("logGroupIdentifiers")
+        if identifiers is not None and (prefix or pattern):
+            raise InvalidParameter("logGroupIdentifiers is not allowed with a prefix or a pattern.")
+        # These, and no others, are what the caller was authorised for.
+        wanted = (
+            {log_group(context, each) for each in identifiers} if identifiers is not None else None
+        )
         names = [
             name
             for name in await self._store.groups(context.account, context.region)
             if name.startswith(prefix)
             and pattern in name
+            and (wanted is None or name in wanted)
             and name > parameters.get("nextToken", "")
         ]
         page = names[: min(parameters.get("limit", _GROUPS), _GROUPS)]
@@ -295,7 +304,7 @@ class Logs:
 
     async def _group(self, context: Context, parameters: Parameters) -> tuple[str, GroupFacts]:
         name = parameters.get("logGroupName") or parameters.get("logGroupIdentifier", "")
-        name = name.removesuffix(":*").rpartition(":log-group:")[2]
+        name = log_group(context, name)
         if name not in await self._store.groups(context.account, context.region):
             raise ResourceNotFound("The specified log group does not exist.")
         return str(name), await self._store.facts(context.account, context.region, name)

@@ -75,6 +75,12 @@ class Reply:
         """The first header of a name in lower case."""
         return next((value for key, value in self.headers if key == name), None)
 
+    @property
+    def length(self) -> int | None:
+        """The declared length of the body in bytes."""
+        declared = self.header("content-length")
+        return int(declared) if declared is not None and declared.isdecimal() else None
+
     async def begin(self) -> None:
         """Wait for the head; raises UpstreamError."""
         read = 0

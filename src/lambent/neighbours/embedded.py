@@ -9,13 +9,13 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
 
 from lambent.http import Application, HttpLimits, HttpServer
-from lambent.http.client import Reply, UpstreamError, send, to_socket
-from lambent.neighbours import watchdog
+from lambent.http.client import UpstreamError, to_socket
+from lambent.neighbours import channel, watchdog
 from lambent.neighbours.base import Message, NeighbourUnavailable
 from lambent.neighbours.subjects.base import Facts
 from lambent.neighbours.watchdog import Bounds
@@ -37,8 +37,6 @@ class Embedded:
     ways_in: what it may ask of this server, by the name of a socket in the folder.  endpoint: how
     functions reach this server.
     """
-
-    wants_framing = True
 
     def __init__(
         self,
@@ -64,38 +62,53 @@ class Embedded:
         if (self._folder / "state").is_dir():
             self._begin()
 
-    async def send(self, message: Message) -> Reply:
+    async def send(self, message: Message) -> channel.FramedReply:
         """See ``base.Neighbour``."""
+        request = message.request
+        head = {
+            "kind": "request",
+            "service": message.service,
+            "account": message.account,
+            "region": message.region,
+            "source": message.source,
+            "host": message.host,
+            "method": request.method,
+            "path": request.path,
+            "query": request.query,
+            "headers": request.headers,
+            "trace": message.trace_id,
+            "credentials": message.credentials,
+        }
+        return await self._ask(head, message.body, message.trailers)
+
+    async def _ask(
+        self,
+        head: dict[str, Any],
+        body: AsyncIterator[bytes] | bytes = b"",
+        tail: Callable[[], dict[str, str]] = dict,
+    ) -> channel.FramedReply:
+        """The answer of the process, started if need be; raises NeighbourUnavailable."""
         self._begin()
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await self._up.wait()
         except TimeoutError:
             raise NeighbourUnavailable from None
-        headers = [
-            ("host", message.host or "localhost"),
-            *message.headers,
-            ("x-lambent-service", message.service),
-            ("x-lambent-account", message.account),
-            ("x-lambent-region", message.region),
-            ("x-lambent-source", message.source),
-            *((f"x-lambent-{name}", value) for name, value in message.extra.items()),
-        ]
         try:
             connect = to_socket(self._address("socket"))
-            reply = await send(connect, message.method, message.target, headers, message.body)
+            reply = await channel.ask(connect, head, body, tail)
         except UpstreamError as error:
-            _log.warning("%s did not answer: %s", message.service, error)
+            _log.warning("%s did not answer: %s", head.get("service", head["kind"]), error)
             raise NeighbourUnavailable from None
-        if reply.header("x-lambent-failed") is not None:
+        if not reply.status:
             reply.close()
             raise NeighbourUnavailable("An internal error occurred.")
         return reply
 
     async def facts(self, service: str, account: str, region: str, about: str) -> Facts:
         """See ``base.Neighbour``."""
-        extra = {"about": quote(about)}
-        reply = await self.send(Message(service, account, region, "GET", "/", [], extra=extra))
+        place = {"service": service, "account": account, "region": region}
+        reply = await self._ask({"kind": "facts", **place, "about": about})
         try:
             return Facts(**json.loads(await reply.read(_FACTS_BYTES)))
         except (UpstreamError, ValueError, TypeError):
@@ -105,9 +118,7 @@ class Embedded:
         """Pass on what a custom resource's function says; False if nobody waits for it."""
         if self._keeping is None:
             return False
-        message = Message("cloudformation", "0" * 12, self._region, "PUT", "/", [], body)
-        message.extra["token"] = token
-        reply = await self.send(message)
+        reply = await self._ask({"kind": "answer", "token": token}, body)
         reply.close()
         return reply.status == 200
 
@@ -191,7 +202,7 @@ class Embedded:
 
     async def _ping(self) -> None:
         """See ``watchdog.Ping``."""
-        reply = await send(to_socket(self._address("socket")), "GET", "/", [("host", "-")], b"")
+        reply = await channel.ask(to_socket(self._address("socket")), {"kind": "ping"})
         reply.close()
 
     def _listen(self, name: str) -> socket.socket:
@@ -199,6 +210,8 @@ class Embedded:
         try:
             (self._folder / name).unlink(missing_ok=True)
             listener.bind(self._address(name))
+            # The folder decides who gets here: this server, and the services under their uid.
+            os.chmod(self._address(name), 0o666)  # noqa: S103
             listener.listen(1024)
         except BaseException:
             listener.close()

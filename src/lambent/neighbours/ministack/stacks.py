@@ -7,64 +7,24 @@ after asking whether that principal may.  Types of services that are not offered
 
 from __future__ import annotations
 
-import contextvars
 import json
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from lambent.neighbours.ministack import stack_functions, stack_identities
-from lambent.neighbours.ministack.adapter import MiniStack, need
-from lambent.neighbours.ministack.ours import Lambent, Refused
-from lambent.neighbours.ministack.signing import Client, Credentials
-
-# What making and removing a resource of a service takes, and what its ARN ends in before the name.
-_TAKES = {
-    "AWS::S3::Bucket": ("s3:CreateBucket", "s3:DeleteBucket", "arn:aws:s3:::"),
-    "AWS::S3::BucketPolicy": ("s3:PutBucketPolicy", "s3:DeleteBucketPolicy", "arn:aws:s3:::"),
-    "AWS::SQS::Queue": ("sqs:CreateQueue", "sqs:DeleteQueue", ""),
-    "AWS::SQS::QueuePolicy": ("sqs:SetQueueAttributes", "sqs:SetQueueAttributes", ""),
-    "AWS::SNS::Topic": ("sns:CreateTopic", "sns:DeleteTopic", ""),
-    "AWS::SNS::TopicPolicy": ("sns:SetTopicAttributes", "sns:SetTopicAttributes", ""),
-    "AWS::SNS::Subscription": ("sns:Subscribe", "sns:Unsubscribe", ""),
-    "AWS::DynamoDB::Table": ("dynamodb:CreateTable", "dynamodb:DeleteTable", "table/"),
-    "AWS::Events::Rule": ("events:PutRule", "events:DeleteRule", "rule/"),
-    "AWS::Events::EventBus": ("events:CreateEventBus", "events:DeleteEventBus", "event-bus/"),
-    "AWS::Scheduler::Schedule": (
-        "scheduler:CreateSchedule",
-        "scheduler:DeleteSchedule",
-        "schedule/default/",
-    ),
-    "AWS::Scheduler::ScheduleGroup": (
-        "scheduler:CreateScheduleGroup",
-        "scheduler:DeleteScheduleGroup",
-        "schedule-group/",
-    ),
-    "AWS::Kinesis::Stream": ("kinesis:CreateStream", "kinesis:DeleteStream", "stream/"),
-    "AWS::Kinesis::StreamConsumer": (
-        "kinesis:RegisterStreamConsumer",
-        "kinesis:DeregisterStreamConsumer",
-        "stream/",
-    ),
-    "AWS::KMS::Key": ("kms:CreateKey", "kms:ScheduleKeyDeletion", "key/"),
-    "AWS::KMS::Alias": ("kms:CreateAlias", "kms:DeleteAlias", ""),
-    "AWS::SSM::Parameter": ("ssm:PutParameter", "ssm:DeleteParameter", "parameter/"),
-    "AWS::SecretsManager::Secret": (
-        "secretsmanager:CreateSecret",
-        "secretsmanager:DeleteSecret",
-        "secret:",
-    ),
-}
-_NAMES = (
-    "BucketName",
-    "Bucket",
-    "QueueName",
-    "TopicName",
-    "TableName",
-    "Name",
-    "AliasName",
+from lambent.neighbours.ministack import (
+    stack_functions,
+    stack_identities,
+    stack_reads,
+    stack_roles,
+    template_expansion,
 )
+from lambent.neighbours.ministack.adapter import MiniStack, need
+from lambent.neighbours.ministack.ours import Lambent
+from lambent.neighbours.ministack.stack_permits import Permits, acting, client
+from lambent.neighbours.ministack.stack_types import TYPES, Type, unsupported, values
+
+Properties = dict[str, Any]
+
 # Of CloudFormation itself, which make nothing elsewhere.
 _PLAIN = (
     "AWS::CloudFormation::WaitCondition",
@@ -75,31 +35,22 @@ _PLAIN = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Acting:
-    """With whose rights a stack acts."""
-
-    credentials: Credentials
-    account: str
-    region: str
-
-
-_acting: contextvars.ContextVar[_Acting] = contextvars.ContextVar("acting")
-
-
-def act_for(credentials: str, account: str, region: str) -> None:
-    """What this request sets going acts with these credentials (JSON of the gateway)."""
-    _acting.set(_Acting(Credentials(**json.loads(credentials)), account, region))
-
-
 def install(stack: MiniStack, lambent: Lambent) -> None:
     """Replace and guard the resource types when CloudFormation is loaded."""
-    stack.at_first_use("cloudformation", _Types(lambent).put_in)
+    permits = Permits(stack, lambent)
+
+    def prepare() -> None:
+        _Types(permits).put_in()
+        template_expansion.install()
+        stack_reads.install(permits)
+        stack_roles.install(permits)
+
+    stack.at_first_use("cloudformation", prepare)
 
 
 class _Types:
-    def __init__(self, lambent: Lambent) -> None:
-        self._lambent = lambent
+    def __init__(self, permits: Permits) -> None:
+        self._permits = permits
 
     def put_in(self) -> None:
         """Change MiniStack's table of resource types, and how it reaches custom ones."""
@@ -114,12 +65,13 @@ class _Types:
         table: dict[str, Any] = need(provisioners, "_RESOURCE_HANDLERS")
         name = need(provisioners, "_physical_name")
         kept = {kind: table[kind] for kind in _PLAIN if kind in table}
-        guarded = {kind: self._guarded(kind, table[kind]) for kind in _TAKES if kind in table}
+        self._physical = name
+        guarded = {kind: self._guarded(kind, table[kind]) for kind in TYPES}
         ours = {
             kind: _handlers(made)
             for kind, made in (
-                *stack_functions.kinds(_client, name).items(),
-                *stack_identities.kinds(_client, name).items(),
+                *stack_functions.kinds(client, name).items(),
+                *stack_identities.kinds(client, name).items(),
             )
         }
         table.clear()
@@ -129,44 +81,112 @@ class _Types:
         waits = need(deployment, "_runs_on_worker_thread")
         deployment._runs_on_worker_thread = lambda kind: kind in ours or waits(kind)
 
-    def _guarded(self, kind: str, handlers: dict[str, Any]) -> dict[str, Any]:
-        """MiniStack's handlers of a type, once it is known that they may."""
-        making, removing, prefix = _TAKES[kind]
-        found = dict(handlers)
-        for verb in ("create", "update", "delete", "import"):
-            handler = found.get(verb)
-            if handler is not None:
-                action = removing if verb == "delete" else making
-                found[verb] = self._asking(action, prefix, handler)
-        return found
+    def _guarded(self, name: str, handlers: dict[str, Any]) -> dict[str, Any]:
+        """MiniStack's handlers of a type, which ask first whether the stack may."""
+        kind = TYPES[name]
+        create, delete = handlers["create"], handlers["delete"]
+        update = handlers.get("update")
 
-    def _asking(self, action: str, prefix: str, handler: Callable[..., Any]) -> Callable[..., Any]:
-        def asked(first: Any, *rest: Any) -> Any:
-            acting = _acting.get()
-            named = [each for each in rest if isinstance(each, dict)]
-            found = (named[-1].get(name) for name in _NAMES) if named else ()
-            name = next((each for each in found if isinstance(each, str)), "*")
-            resource = name
-            if not name.startswith("arn:"):
-                service = action.partition(":")[0]
-                place = f"arn:aws:{service}:{acting.region}:{acting.account}:"
-                resource = (prefix if prefix.startswith("arn:") else place + prefix) + name
-            try:
-                self._lambent.ask(
-                    "/permit",
-                    service="cloudformation.amazonaws.com",
-                    access_key_id=acting.credentials.access_key_id,
-                    token=acting.credentials.token,
-                    action=action,
-                    resource=resource,
-                    account=acting.account,
-                    region=acting.region,
-                )
-            except Refused as refused:
-                raise ValueError(str(refused)) from None
-            return handler(first, *rest)
+        def creating(logical_id: str, properties: Properties, stack: str) -> Any:
+            given = self._named(name, properties, logical_id, stack)
+            self._permit(kind, kind.making, _resources(kind, given), given)
+            return create(logical_id, given, stack)
 
-        return asked
+        def updating(identity: str, old: Properties, new: Properties, *rest: Any) -> Any:
+            if update is None:
+                return creating(rest[1], new, rest[0])
+            if kind.named and old.get(kind.named) != new.get(kind.named):
+                # The handler may replace the resource: it makes the one and removes the other.
+                given = self._named(name, new, rest[1], rest[0])
+                self._permit(kind, kind.making, _resources(kind, given), given)
+                self._permit(kind, kind.removing, _resources(kind, old, identity), {})
+            self._permit(kind, kind.changing, _resources(kind, old, identity), new)
+            return update(identity, old, new, *rest[: 2 if with_logical_id else 1])
+
+        def deleting(identity: str, properties: Properties) -> None:
+            self._permit(kind, kind.removing, _resources(kind, properties, identity), {})
+            delete(identity, properties)
+
+        with_logical_id = handlers.get("update_with_logical_id")
+        # Without an import: no handler of it says which resource becomes the stack's.
+        return {
+            "create": creating,
+            "update": updating,
+            "update_with_logical_id": True,
+            "delete": deleting,
+        }
+
+    def _named(self, name: str, properties: Properties, logical_id: str, stack: str) -> Properties:
+        """The properties with the name that the resource gets; raises ValueError."""
+        kind = TYPES[name]
+        wrong = unsupported(kind, properties)
+        if wrong:
+            raise ValueError(wrong)
+        given = properties.get(kind.named)
+        if not kind.named or kind.named in ("Queues", "Topics", "TopicArn", "Bucket"):
+            return properties
+        if not given:
+            given = self._generated(name, logical_id, stack)
+            given += ".fifo" if str(properties.get("FifoQueue")).lower() == "true" else ""
+        if not isinstance(given, str) or given.startswith("arn:"):
+            raise ValueError(f"{kind.named} is not valid: a name is expected.")
+        return {**properties, kind.named: given}
+
+    def _generated(self, name: str, logical_id: str, stack: str) -> str:
+        """The name that MiniStack would give to a resource without one."""
+        if name == "AWS::SSM::Parameter":
+            return f"/{stack}/{logical_id}"
+        if name == "AWS::KMS::Alias":
+            return f"alias/{stack}-{logical_id}"
+        longest = {"s3": 63, "sqs": 75, "sns": 256, "dynamodb": 255, "events": 64, "scheduler": 64}
+        service = TYPES[name].service
+        lower = service in ("s3", "kinesis")
+        most = longest.get(service, 128)
+        return str(self._physical(stack, logical_id, lowercase=lower, max_len=most))
+
+    def _permit(
+        self, kind: Type, action: str, resources: list[str], properties: Properties
+    ) -> None:
+        """Raise ValueError if the stack may not; also for the roles that properties pass on."""
+        for resource in resources:
+            self._permits.ask(f"{kind.service}:{action}", resource)
+        for path in kind.roles:
+            for role in values(properties, path):
+                if role:
+                    keys = {"iam:passedtoservice": kind.passed_to}
+                    self._permits.ask("iam:PassRole", str(role), keys=keys)
+
+
+def _resources(kind: Type, properties: Properties, identity: str = "") -> list[str]:
+    """The ARNs of what a resource is; identity: its physical id, "" before it is made."""
+    named = properties.get(kind.named)
+    if kind.named in ("Queues", "Topics"):
+        names = named if isinstance(named, list) else [named]
+    elif kind.named in ("TopicArn", "Bucket"):
+        names = [named]
+    else:
+        names = [identity or named]
+    if kind.service == "events" and kind.arn == "rule/":
+        bus = str(properties.get("EventBusName") or "default").rpartition("/")[2]
+        names = [each if bus == "default" else f"{bus}/{each}" for each in names]
+    if kind.service == "scheduler" and kind.arn == "schedule/":
+        names = [f"{properties.get('GroupName') or 'default'}/{each}" for each in names]
+    return [_arn(kind, str(each or "*")) for each in names]
+
+
+def _arn(kind: Type, name: str) -> str:
+    if name.startswith("arn:"):
+        return name
+    who = acting()
+    if kind.service == "s3":
+        return f"arn:aws:s3:::{name}"
+    if kind.service == "sqs":
+        name = name.rpartition("/")[2]  # of a URL
+    if kind.service == "ssm":
+        name = name.removeprefix("/")
+    if kind.service == "secretsmanager":
+        name += "-??????"
+    return f"arn:aws:{kind.service}:{who.region}:{who.account}:{kind.arn}{name}"
 
 
 def _handlers(kind: Any) -> dict[str, Any]:
@@ -181,7 +201,7 @@ def _handlers(kind: Any) -> dict[str, Any]:
 
 def _run(arn: str, event: dict[str, Any]) -> None:
     """Run the function behind a custom resource; it answers at the event's ResponseURL."""
-    _client("lambda").call("Invoke", FunctionName=arn, Payload=json.dumps(event).encode())
+    client("lambda").call("Invoke", FunctionName=arn, Payload=json.dumps(event).encode())
 
 
 def _answer_here(token: str) -> str:
@@ -197,8 +217,3 @@ def answered(token: str, body: bytes) -> bool:
         return False
     custom = MiniStack.part("cloudformation.custom_resource")
     return isinstance(document, dict) and bool(custom.deliver_response(token, document))
-
-
-def _client(service: str) -> Client:
-    acting = _acting.get()
-    return Client(service, acting.region, acting.credentials)
