@@ -11,8 +11,6 @@ from lambent.errors import RequestEntityTooLarge, RequestTooLarge, ServiceError
 CODE_BYTES = 70_167_211
 # Of every operation that is not named below.
 PLAIN_BYTES = 256 * 1024
-# IAM's and STS's operations are named within the body.  The largest takes a list of policies.
-FORM_BYTES = 1024 * 1024
 # A batch of 1 MiB of messages, as JSON: a message's control characters take up to six bytes each.
 LOG_EVENTS_BYTES = 8 * 1024 * 1024
 METRIC_BYTES = 1024 * 1024

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from lambent import ids
 from lambent.api.authorization import Authorization
-from lambent.api.body_limits import FORM_BYTES, PLAIN_BYTES, BodyLimit
+from lambent.api.body_limits import PLAIN_BYTES, BodyLimit
 from lambent.api.context import Context, Handler
 from lambent.aws import parse, serialize, validate
 from lambent.aws import query as aws_query
@@ -226,7 +226,7 @@ class QueryService(_ModelledService):
     def body_limit(
         self, method: str, path: str, query: dict[str, list[str]], headers: Mapping[str, str]
     ) -> BodyLimit:
-        return BodyLimit("", FORM_BYTES)
+        return BodyLimit("", aws_query.MOST_BYTES)
 
     async def _respond(
         self, context: Context, method: str, path: str, query: dict[str, list[str]], body: bytes

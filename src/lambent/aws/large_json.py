@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import os
 import time
 from typing import Any
@@ -85,21 +86,22 @@ def _end(text: bytes, at: int) -> int:
 
 def _decoded(text: bytes, start: int, end: int) -> bytes:
     """The bytes of a string in base64, slice by slice; raises ValueError."""
-    pieces: list[bytes] = []
+    # Its memory grows without being copied, and is handed out as it is.
+    whole = io.BytesIO()
     rest = b""
     while start < end:
         stop = min(start + _SLICE, end)
         if text[stop - 1] == 0x5C and stop < end:
             stop += 1
         piece = rest + text[start:stop].replace(b"\\/", b"/")
-        whole = len(piece) if stop == end else len(piece) // 4 * 4
-        rest = piece[whole:]
+        quads = len(piece) if stop == end else len(piece) // 4 * 4
+        rest = piece[quads:]
         if stop < end and b"=" in piece:
             raise ValueError("not base64")
         try:
-            pieces.append(binascii.a2b_base64(piece[:whole], strict_mode=True))
+            whole.write(binascii.a2b_base64(piece[:quads], strict_mode=True))
         except binascii.Error as error:
             raise ValueError(str(error)) from None
         start = stop
         time.sleep(_REST_SECONDS)
-    return b"".join(pieces)
+    return whole.getvalue()
