@@ -289,6 +289,34 @@ def test_a_zygote_is_replaced_when_it_is_worn_and_outlives_its_sandboxes(
     isolated(tmp_path, scenario)
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="an ordinary user's sandboxes have that user's uid")
+def test_the_sandboxes_of_two_servers_have_different_host_uids(tmp_path: Path) -> None:
+    async def mapped(backend: SandboxBackend, task: Path) -> set[int]:
+        """The host uids of a sandbox."""
+        sandbox = await backend.start(spec(task))
+        sandbox.launch()
+        await sandbox.exited
+        inside, outside, count = map(int, printed(sandbox.output).split())
+        assert (inside, count) == (993, 2)
+        sandbox.destroy()
+        return {outside, outside + 1}
+
+    async def scenario(backend: SandboxBackend, task: Path) -> None:
+        (task / "bootstrap").write_text("#!/bin/sh\ncat /proc/self/uid_map\n")
+        (task / "bootstrap").chmod(0o755)
+        folder = tmp_path / "other"
+        folder.mkdir()
+        other = make("namespaces", folder)
+        await other.open()
+        try:
+            seen = [await mapped(each, task) for each in (backend, other, backend, other)]
+            assert len(set().union(*seen)) == 8
+        finally:
+            await other.close()
+
+    isolated(tmp_path, scenario)
+
+
 @pytest.mark.parametrize("lie", ["no pidfd", "another process", "a child that is no init", "files"])
 def test_what_is_no_init_of_the_zygotes_is_not_believed_and_leaves_nothing(lie: str) -> None:
     async def whole() -> None:

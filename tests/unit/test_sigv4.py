@@ -50,7 +50,9 @@ def check(request: AWSRequest, now: datetime.datetime | None = None, **changed: 
     sigv4.check_time(claim, (now or datetime.datetime.now(datetime.UTC)).timestamp())
     body = changed.get("body", request.data or b"")
     body = body.encode() if isinstance(body, str) else body
-    hashed = sigv4.payload_hash(claim, headers, body)
+    digest = sigv4.sha256(body)
+    hashed = sigv4.declared_hash(claim, headers) or digest
+    sigv4.check_hash(hashed, digest)
     sigv4.verify(
         claim,
         KEYS.derive(changed.get("secret", SECRET), claim.scope),

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lambent import ids
-from lambent.api import authorization, operations
+from lambent.api import authorization, body_limits, operations
 from lambent.api.account import Account
 from lambent.api.aliases import Aliases
 from lambent.api.authorization import Authorization, ResourcePolicies, Subjects
@@ -66,7 +66,7 @@ from lambent.gateway.inward import Inward, queue_event
 from lambent.gateway.reports import Reports
 from lambent.gateway.stacks import Stacks
 from lambent.gateway.urls import FunctionUrls
-from lambent.http import Application, HttpServer
+from lambent.http import Application, HttpLimits, HttpServer
 from lambent.iam.authenticate import Authenticator, Principal
 from lambent.iam.authorizer import Authorizer
 from lambent.iam.credentials import DEFAULT_ACCOUNT, AccessKey, CredentialStore
@@ -291,7 +291,9 @@ class App:
             authenticator, services["lambda"], self.sessions, self.directory, self.authorizer
         )
         ways_in.update(lambent=self.inward, endpoint=self.edge)
-        self.server = HttpServer(self.edge)
+        spool = data / "incoming"
+        spool.mkdir(mode=0o700, exist_ok=True)
+        self.server = HttpServer(self.edge, HttpLimits(spool=str(spool)))
         try:
             self.port = await self.server.listen(settings.host, settings.port, tls)
         except OSError as error:
@@ -412,6 +414,7 @@ class App:
                 model.load("lambda"),
                 self._lambda_handlers(),
                 asks(authorization.of_lambda, authorization.of_functions(self.catalog)),
+                body_limits.of_lambda(self.settings.payload_bytes),
             ),
             "iam": QueryService(
                 iam_model,
@@ -420,21 +423,25 @@ class App:
                     **holders.handlers(),
                 },
                 asks(authorization.of_iam(self.directory)),
+                {},
             ),
             "sts": QueryService(
                 sts_model,
                 operations.handlers_of(sts_model, tokens),
                 asks(authorization.of_sts),
+                {},
             ),
             "monitoring": RpcService(
                 metrics_model,
                 operations.handlers_of(metrics_model, CloudWatch(self.metrics)),
                 asks(authorization.of_cloudwatch),
+                body_limits.METRICS,
             ),
             "logs": JsonService(
                 logs_model,
                 operations.handlers_of(logs_model, logs, tail),
                 asks(authorization.of_logs),
+                body_limits.LOGS,
             ),
         }
 

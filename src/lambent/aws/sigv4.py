@@ -322,22 +322,31 @@ def string_to_sign(
 _UNSIGNED_BODIES = ("s3", "lambda-code")
 
 
-def payload_hash(claim: Claim, headers: dict[str, str], body: bytes) -> str:
-    """The hash the client signed; raises SignatureError if it is not the body's."""
+def declared_hash(claim: Claim, headers: Mapping[str, str]) -> str | None:
+    """What the head of a request says stands for its body in the signature; None if nothing.
+
+    Raises SignatureError where it says what the service does not take.  Chunks that are signed
+    prove a body of S3's clients only (``signed_body``); elsewhere it would stay unproven.
+    """
     declared = headers.get("x-amz-content-sha256")
-    if claim.presigned and declared is None:
-        return UNSIGNED if claim.scope.service in _UNSIGNED_BODIES else sha256(body)
+    service = claim.scope.service
     if declared is None:
-        return sha256(body)
-    if declared == UNSIGNED and claim.scope.service in _UNSIGNED_BODIES:
-        return declared
-    # A signed stream proves its body chunk by chunk (ChunkDecoder), which only S3's clients do;
-    # elsewhere it would leave the body unproven, and falls to the mismatch below.
-    if declared.startswith("STREAMING-") and claim.scope.service == "s3":
-        return declared
-    if not HEX64.fullmatch(declared) or not hmac.compare_digest(declared, sha256(body)):
+        return UNSIGNED if claim.presigned and service in _UNSIGNED_BODIES else None
+    unproven = (declared == UNSIGNED and service in _UNSIGNED_BODIES) or (
+        declared.startswith("STREAMING-") and service == "s3"
+    )
+    if not unproven and not HEX64.fullmatch(declared):
         raise hash_mismatch()
     return declared
+
+
+def check_hash(declared: str, digest: str) -> None:
+    """Raise SignatureError if a body is not the one that was declared.
+
+    digest: the SHA-256 of the body.  What is declared may leave the body out (``declared_hash``).
+    """
+    if HEX64.fullmatch(declared) and not hmac.compare_digest(declared, digest):
+        raise hash_mismatch()
 
 
 def sha256(body: bytes) -> str:

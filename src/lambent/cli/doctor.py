@@ -69,7 +69,7 @@ def _cgroups() -> tuple[bool, str, str]:
         if groups is None:
             return (
                 False,
-                "none this user may write: no CPU share, no freezing, memory per process",
+                "none this user may write: no CPU share, no freezing, memory only watched",
                 remedy,
             )
         groups.remove()

@@ -20,6 +20,7 @@ from lambent.aws import signed_body, sigv4
 from lambent.aws.serialize import WireResponse
 from lambent.errors import AccessDenied, RequestEntityTooLarge, ServiceError
 from lambent.gateway import wires
+from lambent.gateway.bodies import receive
 from lambent.gateway.stacks import Stacks
 from lambent.http import BodyTooLarge, Exchange
 from lambent.http.client import UpstreamError
@@ -132,10 +133,12 @@ class Forwarding:
         self, exchange: Exchange, claim: sigv4.Claim, query: dict[str, list[str]]
     ) -> Reply:
         service = claim.scope.service
-        body = await exchange.read(_DOCUMENT_BYTES.get(service, _PLAIN_DOCUMENT_BYTES))
-        principal = self._authenticator.authenticate(
-            claim, exchange.method, exchange.path, exchange.query, exchange.headers, body
-        )
+        limit = _DOCUMENT_BYTES.get(service, _PLAIN_DOCUMENT_BYTES)
+        principal, received = await receive(self._authenticator, exchange, claim, limit)
+        try:
+            body = await received.load()
+        finally:
+            received.close()
         reading = (exchange, service, _without_signature(query), body, principal)
         if len(body) > _THREAD_BYTES:
             asked, wanted = await asyncio.to_thread(_read, *reading)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lambent.aws import signed_body, sigv2, sigv4
@@ -142,8 +143,28 @@ class Authenticator:
         body: bytes,
     ) -> Principal:
         """The principal of a request; raises one of three refusals."""
+        settle = self.authenticate_head(claim, method, path, raw_query, headers)
+        return settle(sigv4.sha256(body))
+
+    def authenticate_head(
+        self,
+        claim: sigv4.Claim | None,
+        method: str,
+        path: str,
+        raw_query: str,
+        headers: dict[str, str],
+    ) -> Callable[[str], Principal]:
+        """What tells the principal of a request once the digest of its body is known.
+
+        Raises what ``authenticate`` does, and as much of it as can be told without the body: the
+        whole signature where a header says the body's digest (x-amz-content-sha256), else whether
+        there is such a key, in its time.  So may what is returned, which takes the SHA-256 of the
+        body in hexadecimal digits.
+        """
         if claim is None or not self._strict:
-            return self._believed(claim)
+            believed = self._believed(claim)
+            return lambda digest: believed
+        signed = claim
         try:
             if claim.legacy:
                 raise sigv4.SignatureError(
@@ -151,13 +172,25 @@ class Authenticator:
                 )
             principal, secret = self._claimed(claim)
             sigv4.check_signed(claim, headers)
-            hashed = sigv4.payload_hash(claim, headers, body)
-            signing_key = self._signing_keys.derive(secret, claim.scope)
-            sigv4.verify(claim, signing_key, method, path, raw_query, headers, hashed)
-            self._note(principal)
+            key = self._signing_keys.derive(secret, claim.scope)
+            declared = sigv4.declared_hash(claim, headers)
+            if declared is not None:
+                sigv4.verify(claim, key, method, path, raw_query, headers, declared)
         except sigv4.SignatureError as error:
             raise SignatureRefused(error) from None
-        return principal
+
+        def settle(digest: str) -> Principal:
+            try:
+                if declared is None:
+                    sigv4.verify(signed, key, method, path, raw_query, headers, digest)
+                else:
+                    sigv4.check_hash(declared, digest)
+                self._note(principal)
+            except sigv4.SignatureError as error:
+                raise SignatureRefused(error) from None
+            return principal
+
+        return settle
 
     def authenticate_ahead(
         self,

@@ -51,6 +51,8 @@ class NamespaceSandbox:
         self._loop = asyncio.get_running_loop()
         # Of its address, None where there is no network.
         self.number = number
+        # Its first host uid.
+        self.uid = 0
         self.output = output
         self.extension_output = -1
         self.connection: socket.socket | None = None

@@ -25,12 +25,10 @@ from lambent.sandbox.channel import Channel, Message
 from lambent.sandbox.kernel import disks, environ, network
 from lambent.sandbox.namespace_sandbox import NamespaceSandbox
 from lambent.sandbox.stock import BARE_BYTES, BOOTED_BYTES, Stock, Stocks
+from lambent.sandbox.uids import USERS, Uids
 
 _log = logging.getLogger(__name__)
 
-# Host uids nobody else hands out (systemd: unused), one per sandbox.
-UID_BASE = 0x7000_0000
-UID_COUNT = 1 << 20
 START_TIMEOUT = 10.0
 # New ones are made once the start that took one has had the processors for itself.
 _REFILL_SECONDS = 0.05
@@ -133,9 +131,12 @@ class NamespaceBackend:
         self._dying: list[ControlGroup] = []
         self._burying: asyncio.TimerHandle | None = None
         self._serial = 0
-        self._root = os.getuid() == 0
+        # None for an ordinary user, whose sandboxes have his.
+        self._uids: Uids | None = None
 
     async def open(self) -> None:
+        if os.getuid() == 0:
+            self._uids = Uids()
         self._stage.mkdir(parents=True, exist_ok=True)
         if self._groups is not None:
             self._groups.sweep()
@@ -263,11 +264,14 @@ class NamespaceBackend:
         zygote.living += 1
         try:
             os.set_blocking(write, True)
-            # One for the function, and one for its extensions.
-            uid = UID_BASE + 2 * (self._serial % (UID_COUNT // 2)) if self._root else 0
+            sandbox.uid = self._uids.take() if self._uids is not None else 0
             entrances = group.entrances if group is not None else []
             zygote.channel.send(
-                {"uid": uid, "users": 2 if self._root else 1, "number": number},
+                {
+                    "uid": sandbox.uid,
+                    "users": USERS if self._uids is not None else 1,
+                    "number": number,
+                },
                 [theirs.fileno(), write, *entrances],
             )
             # Its end is the child's alone now, so that its death is heard.
@@ -357,6 +361,8 @@ class NamespaceBackend:
         self._sandboxes.pop(sandbox).leave()
         if sandbox.number is not None and self._addresses is not None:
             self._addresses.give_back(sandbox.number)
+        if self._uids is not None:
+            self._uids.give_back(sandbox.uid)
         if group is not None and not group.remove():
             self._dying.append(group)
             if self._burying is None:
@@ -397,3 +403,5 @@ class NamespaceBackend:
             await asyncio.sleep(0.01)
         if self._groups is not None:
             self._groups.remove()
+        if self._uids is not None:
+            self._uids.close()

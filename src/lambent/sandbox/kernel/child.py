@@ -36,6 +36,7 @@ from typing import Callable
 from . import links, view, wire
 from .init import Confinement, Init
 from .syscalls import (
+    CLONE_NEWCGROUP,
     MS_NODEV,
     MS_NOEXEC,
     MS_NOSUID,
@@ -46,6 +47,7 @@ from .syscalls import (
     pidfd_open,
     prctl,
     sethostname,
+    unshare,
 )
 
 RUNTIME_API_PORT = 9001
@@ -63,6 +65,8 @@ def _listen(port: int) -> socket.socket:
 def _prepare(channel: socket.socket, number: int | None) -> None:
     # For good: no process inside may open this one's memory or descriptors.
     prctl(PR_SET_DUMPABLE, 0)
+    # It is in its control groups by now: they are the root of what it sees of them.
+    unshare(CLONE_NEWCGROUP)
     os.setresgid(view.GID, view.GID, view.GID)
     os.setresuid(view.UID, view.UID, view.UID)
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

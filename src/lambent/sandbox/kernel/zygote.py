@@ -5,8 +5,8 @@ runtime's own interpreter (3.8 or later) and has imported what most functions im
 serves programs runs on the server's and has imported next to nothing.  Neither has ever seen user
 code.  For each request ``{"uid": host uid, "users": 1, or 2 if extensions have a uid of their own,
 the one after it, "number": of its address or null}`` with descriptors
-[channel, output, cgroup.procs ...] it forks a child into fresh user, pid, mount, network, IPC, UTS
-and cgroup namespaces; all further talk is between the server and that child on the channel (see
+[channel, output, cgroup.procs ...] it forks a child into fresh user, pid, mount, network, IPC and
+UTS namespaces; all further talk is between the server and that child on the channel (see
 ``child``).
 """
 
@@ -24,7 +24,6 @@ from . import child, links, wire
 from .init import Confinement
 from .seccomp import compile_filter
 from .syscalls import (
-    CLONE_NEWCGROUP,
     CLONE_NEWIPC,
     CLONE_NEWNET,
     CLONE_NEWNS,
@@ -39,13 +38,7 @@ from .syscalls import (
 from .view import GID, INTERPRETER, KERNEL, UID
 
 _NAMESPACES = (
-    CLONE_NEWUSER
-    | CLONE_NEWPID
-    | CLONE_NEWNS
-    | CLONE_NEWNET
-    | CLONE_NEWIPC
-    | CLONE_NEWUTS
-    | CLONE_NEWCGROUP
+    CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS
 )
 _PRELOADED = (
     "base64",
