@@ -120,7 +120,9 @@ def _claim(request: _Request) -> sigv4.Claim | None:
         if claim is None or claim.scope.access_key != _KEY:
             return None
         sigv4.check_time(claim, _NOW)
-        hashed = sigv4.payload_hash(claim, request.headers, request.body)
+        digest = sigv4.sha256(request.body)
+        hashed = sigv4.declared_hash(claim, request.headers) or digest
+        sigv4.check_hash(hashed, digest)
         key = _KEYS.derive(_SECRET, claim.scope)
         place = (request.method, request.path, request.query, request.headers)
         sigv4.verify(claim, key, *place, hashed)

@@ -193,7 +193,7 @@ def _as_json(me: Mutator, wire: Wire) -> None:
     if other.body.startswith(b"{") or not other.body:
         return
     wire.query = "&".join(filter(None, [wire.query, wire.body.decode("latin-1")]))
-    wire.body = json.dumps(dict(parse_qsl(other.body.decode()))).encode()
+    wire.body = json.dumps(dict(parse_qsl(other.body.decode("latin-1")))).encode()
     wire.headers["x-amz-target"] = f"CloudFormation_20100515.{operation}"
     wire.headers["content-type"] = "application/x-amz-json-1.0"
 
@@ -322,6 +322,19 @@ def _encoding(me: Mutator, wire: Wire) -> None:
         wire.body = kit.octets(me._dice, wire.body)
 
 
+def _reshaped(me: Mutator, wire: Wire) -> None:
+    """A place of the document holds something else; a field of the form another text."""
+    found = _document(wire.body)
+    if found is not None:
+        wire.body = json.dumps(kit.document(me._dice, found)).encode()
+    elif wire.body and wire.service not in ("s3", "cloudwatch"):
+        fields = parse_qsl(wire.body.decode("latin-1"))
+        changed = dict(fields)
+        name = me._dice.choice(list(changed) or ["Action"])
+        changed[name] = kit.text(me._dice, changed.get(name, ""))
+        wire.body = urlencode(changed, errors="surrogatepass").encode()
+
+
 def _twisted(me: Mutator, wire: Wire) -> None:
     """A name of mine is spelt so that another reader may see the victim's."""
     turns = [f"mine{sign}victim" for sign in ("-x/../", "%2f..%2f", *", /;:&#", "\\", "\u0000")]
@@ -349,5 +362,7 @@ _CHANGES: tuple[Callable[[Mutator, Wire], None], ...] = (
     _header,
     _query,
     _encoding,
+    _reshaped,
+    _reshaped,
     _twisted,
 )

@@ -33,6 +33,8 @@ SERVICES = (
     "secretsmanager",
     "cloudformation",
 )
+# Lambent's own: of these, no answer is a failure.
+OWN = ("lambda", "iam", "sts", "logs", "cloudwatch")
 _DEEPEST = 5
 # What is asked for more often than the rest: it moves content, or names several things.
 _DELICATE = (
@@ -109,6 +111,9 @@ class Wire:
         )
 
 
+_PROTOCOLS = ("json", "query", "rest-json", "rest-xml", "smithy-rpc-v2-cbor")
+
+
 class Maker:
     """Makes requests about a world's things; who: whose names they hold ("mine", "victim")."""
 
@@ -121,7 +126,8 @@ class Maker:
         described = model(service).operation_model(operation)
         shape = described.input_shape
         given = {} if shape is None else self._structure(service, shape, who, 0)
-        protocol = model(service).metadata["protocol"]
+        protocols = model(service).metadata.get("protocols", [model(service).metadata["protocol"]])
+        protocol = self._dice.choice([each for each in protocols if each in _PROTOCOLS])
         serializer = create_serializer(protocol, include_validation=False)
         made = serializer.serialize_to_request(given, described)
         path, _, fixed = made["url_path"].partition("?")
@@ -195,7 +201,7 @@ class Maker:
 
     @staticmethod
     def _text(shape: Any, dice: Random) -> str:
-        return dice.choice(("mine-x", "1", "x"))
+        return dice.choice(("mine-x", "mine-x", "1", "x"))
 
 
 _ALWAYS = {"Key", "Body", "Statements", "TransactStatements", "Entries"}
