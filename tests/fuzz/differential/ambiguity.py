@@ -296,10 +296,41 @@ def _both_lists(me: Mutator, wire: Wire) -> None:
     wire.body = json.dumps(dict(zip(names, lists, strict=True))).encode()
 
 
+_TOKENS = (
+    "SELECT", "*", "FROM", '"mine-t"', '"mine-t"', '"victim-t"', '"victim-t"', "mine-t", "victim-t",
+    "'1'", ".", ",", '"pub"', "WHERE", "pk", "=", "UNION", "(", ")", "[", "]", "--", "/*", "*/",
+    "EXISTS",
+    "UPDATE", "SET", "v", "INSERT", "INTO", "VALUE", "{'pk': '1'}", "DELETE", "AS", "''", '""', ";",
+    "\n", "\u00a0", "'from \"mine-t\"'", "ALL", "IN", "RETURNING", "?", "`", "<<", ">>", "\\",
+)  # fmt: skip
+_BEGINNINGS = (
+    ("SELECT", "*", "FROM"),
+    ("SELECT", "v", "FROM"),
+    ("UPDATE",),
+    ("DELETE", "FROM"),
+    ("INSERT", "INTO"),
+    ("EXISTS", "(", "SELECT", "*", "FROM"),
+)
+
+
+def _stated(me: Mutator, wire: Wire) -> None:
+    """A statement of tokens: the table that is read may not be the one that was asked about."""
+    dice = me._dice
+    tokens = [*dice.choice(_BEGINNINGS), *dice.choices(_TOKENS, k=dice.randint(1, 9))]
+    if dice.random() < 0.5:
+        tokens += ["WHERE", "pk", "=", "'1'"]
+    if dice.random() < 0.1:
+        dice.shuffle(tokens)
+    statement = dice.choice((" ", " ", "", "\t")).join(tokens)
+    wire.operation = "ExecuteStatement"
+    wire.headers["x-amz-target"] = "DynamoDB_20120810.ExecuteStatement"
+    wire.body = json.dumps({"Statement": statement}).encode()
+
+
 _OWN_CHANGES: dict[str, tuple[Callable[[Mutator, Wire], None], ...]] = {
     "s3": (_copied, _copied, _configured),
     "sqs": (_in_two_places,),
-    "dynamodb": (_both_lists,),
+    "dynamodb": (_both_lists, _stated, _stated),
 }
 
 

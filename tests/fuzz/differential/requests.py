@@ -179,7 +179,7 @@ class Maker:
         if kind == "string":
             found = candidates(self._world, service, member, who)
             if member == "Bucket" and depth > 1:
-                found = self._world.names[who]["bucketarn"]
+                found = self._world.names.get(who, {}).get("bucketarn", [])
             if found:
                 return found[0] if dice.random() < 0.6 else dice.choice(found)
             if member in _TEXTS and dice.random() < 0.8:

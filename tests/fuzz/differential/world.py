@@ -576,5 +576,5 @@ def candidates(world: World, service: str, member: str, who: str) -> list[str]:
         return [f"{_ROLE}/{who}-role"]
     for pattern, kind in MEMBERS.get(service, ()):
         if re.search(pattern, member):
-            return world.names[who][kind]
+            return world.names.get(who, {}).get(kind, [])
     return []
