@@ -17,7 +17,7 @@ from lambent.functions.catalog import Catalog
 from lambent.functions.types import LATEST
 from lambent.iam.authorizer import Authorizer, Keys, ResourcePolicy, Subject
 from lambent.iam.directory import Directory
-from lambent.iam.entities import Kind
+from lambent.iam.entities import Holder, Kind
 
 Parameters = dict[str, Any]
 Subjects = Callable[[str, Context, Parameters], Iterator[Subject]]
@@ -232,6 +232,7 @@ def of_iam(directory: Directory) -> Subjects:
     def subjects(operation: str, context: Context, parameters: Parameters) -> Iterator[Subject]:
         account = context.account
         resource = str(parameters.get("PolicyArn", "*"))
+        holder: Holder | None = None
         named = [kind for kind in _KINDS if f"{kind.capitalize()}Name" in parameters]
         if "PolicyName" in parameters and not named:
             path = parameters.get("Path", "/")
@@ -241,8 +242,11 @@ def of_iam(directory: Directory) -> Subjects:
             kind = named[-1]
             name = str(parameters[f"{kind.capitalize()}Name"])
             holder = directory.find(account, kind, name)
-            path = parameters.get("Path", "/") if holder is None else holder.path
-            resource = f"arn:aws:iam::{account}:{kind}{path}{name}"
+            if holder is not None:
+                # By its own spelling: names differ in more than their case.
+                resource = holder.arn
+            else:
+                resource = f"arn:aws:iam::{account}:{kind}{parameters.get('Path', '/')}{name}"
         elif "AccessKeyId" in parameters:
             owner = directory.key_owner(parameters["AccessKeyId"])
             resource = owner.arn if owner is not None and owner.account == account else "*"
@@ -251,8 +255,9 @@ def of_iam(directory: Directory) -> Subjects:
         keys: tuple[tuple[str, str], ...] = ()
         if "PolicyArn" in parameters and named:
             keys = (("iam:policyarn", str(parameters["PolicyArn"])),)
-        if "PermissionsBoundary" in parameters:
-            keys += (("iam:permissionsboundary", str(parameters["PermissionsBoundary"])),)
+        boundary = parameters.get("PermissionsBoundary", holder.boundary if holder else "")
+        if boundary:
+            keys += (("iam:permissionsboundary", str(boundary)),)
         yield Subject(f"iam:{operation}", resource, account, keys)
 
     return subjects
