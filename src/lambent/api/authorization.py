@@ -121,8 +121,11 @@ def of_lambda(operation: str, context: Context, parameters: Parameters) -> Itera
     """The Lambda API's."""
     account = _owner(context, parameters)
     action = "lambda:" + _LAMBDA_ACTIONS.get(operation, operation)
-    invokes = operation in _LAMBDA_ACTIONS
-    keys = () if invokes else tuple(_lambda_keys(operation, context, account, parameters))
+    if operation in _LAMBDA_ACTIONS and "FunctionName" in parameters:
+        place = f"arn:aws:lambda:{context.region}:{account}"
+        yield Subject(action, f"{place}:function:{_function(parameters)}", account)
+        return
+    keys = tuple(_lambda_keys(operation, context, account, parameters))
     for resource in _of_lambda(operation, context, account, parameters):
         yield Subject(action, resource, account, keys)
     for layer in parameters.get("Layers", ()):
