@@ -235,7 +235,14 @@ def test_a_mapping_is_asked_about_whatever_function_it_is_to_feed(
     held_back = new_user(
         server, grant("lambda:*"), deny("lambda:*EventSourceMapping", Condition=condition)
     ).client("lambda")
+    fed_is = {"ArnLike": {"lambda:FunctionArn": function(fed)}}
+    not_of_fed = new_user(
+        server, grant("lambda:*"), deny("lambda:*EventSourceMapping", Condition=fed_is)
+    ).client("lambda")
     denied(
+        lambda: not_of_fed.get_event_source_mapping(UUID=uuid),
+        lambda: not_of_fed.update_event_source_mapping(UUID=uuid, FunctionName=name),
+        lambda: not_of_fed.delete_event_source_mapping(UUID=uuid),
         lambda: thief.update_event_source_mapping(UUID=uuid, BatchSize=1),
         lambda: thief.update_event_source_mapping(UUID=uuid, FunctionName=name),
         lambda: no_right_to_the_function.update_event_source_mapping(UUID=uuid, FunctionName=name),
@@ -245,6 +252,30 @@ def test_a_mapping_is_asked_about_whatever_function_it_is_to_feed(
     assert found["FunctionArn"] == function(fed)
     server.client().delete_event_source_mapping(UUID=uuid)
     server.client("sqs").delete_queue(QueueUrl=queue)
+
+
+def test_what_is_tagged_is_kept_from_whom_a_policy_keeps_it(
+    server: Server, shared: Functions
+) -> None:
+    kept = shared.create("def handler(e, c): return 'kept'", Tags={"Stage": "prod"})
+    loose = shared.create("def handler(e, c): return 'loose'")
+    prod = {"StringEquals": {"aws:ResourceTag/stage": "prod"}}
+    asking = {"StringLike": {"aws:RequestTag/stage": "*"}}
+    client = new_user(
+        server,
+        grant("lambda:*"),
+        deny("lambda:*", Condition=prod),
+        deny("lambda:TagResource", Condition=asking),
+    ).client("lambda")
+    denied(
+        lambda: client.invoke(FunctionName=kept),
+        lambda: client.get_function(FunctionName=kept),
+        lambda: client.untag_resource(Resource=function(kept), TagKeys=["Stage"]),
+        lambda: client.delete_function(FunctionName=kept),
+        lambda: client.tag_resource(Resource=function(loose), Tags={"Stage": "test"}),
+    )
+    assert client.invoke(FunctionName=loose)["StatusCode"] == 200
+    client.tag_resource(Resource=function(loose), Tags={"Other": "x"})
 
 
 def test_nothing_of_another_account_is_reached_by_its_arn(

@@ -301,6 +301,11 @@ def test_a_signed_url_wants_a_signature_and_a_policy(urls: Urls) -> None:
     for action in ("lambda:InvokeFunction", "lambda:InvokeFunctionUrl"):
         user.may(allow(action, arn))
         assert asked(good).status == 403
+    tagged = {"StringEquals": {"aws:ResourceTag/stage": "test"}}
+    user.may(allow("lambda:*", arn, Condition=tagged))
+    assert asked(good).status == 403
+    urls.client.tag_resource(Resource=arn, Tags={"Stage": "test"})
+    assert asked(good).status == 200
     user.may(
         allow(
             ["lambda:InvokeFunctionUrl", "lambda:InvokeFunction"],

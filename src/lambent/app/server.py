@@ -404,7 +404,10 @@ class App:
             "lambda": RestService(
                 model.load("lambda"),
                 self._lambda_handlers(),
-                asks(authorization.of_lambda, authorization.of_functions(self.catalog)),
+                asks(
+                    authorization.of_lambda,
+                    authorization.of_functions(self.catalog, self.mappings),
+                ),
             ),
             "iam": QueryService(
                 iam_model,
