@@ -828,7 +828,7 @@ class Bucket(http.server.BaseHTTPRequestHandler):
         try:
             assert claim is not None
             sigv4.check_time(claim, datetime.now(UTC).timestamp())
-            hashed = sigv4.payload_hash(claim, headers, b"")
+            hashed = sigv4.declared_hash(claim, headers) or sigv4.EMPTY_SHA256
             key = sigv4.SigningKey(S3_SECRET, claim.scope)
             sigv4.verify(claim, key, "GET", path, query, headers, hashed)
         except sigv4.SignatureError:

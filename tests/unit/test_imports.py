@@ -75,7 +75,9 @@ ALLOWED: dict[str, set[str]] = {
         "blobs.base",
         "http",
         "iam",
+        "sandbox.kernel.confinement",
         "sandbox.kernel.landlock",
+        "sandbox.kernel.process_filter",
         "sandbox.kernel.syscalls",
     },
     "bootstraps": set(),
@@ -103,6 +105,7 @@ DRIVERS = {
     "cryptography": {"store/sealed.py"},
     "boto3": set(),
     "botocore": {"neighbours/ministack/signing.py"},
+    "yaml": {"neighbours/ministack/template_text.py"},
 }
 IMPLEMENTATIONS = {
     "store.sealed",

@@ -12,6 +12,7 @@ import pytest
 from lambent.api import live_tail
 from lambent.api.context import Context
 from lambent.api.live_tail import LiveTail
+from lambent.api.scans import Scans
 from lambent.clock import ManualClock
 from lambent.errors import LimitExceeded
 from lambent.iam.authenticate import Principal
@@ -36,7 +37,7 @@ def play(tmp_path: Path, scenario: Callable[[Open, Write, ManualClock], Awaitabl
         write = store.writer(ACCOUNT, "r", "/g", "s")
         write(1, ["before"])
         await store.flush()
-        tail = LiveTail(store, clock)
+        tail = LiveTail(store, clock, Scans())
         context = Context(Principal(ACCOUNT, "key", "r", "logs"), "http://here", {})
 
         async def start() -> AsyncIterator[tuple[str, dict[str, Any]]]:

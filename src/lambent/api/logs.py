@@ -7,6 +7,7 @@ from typing import Any
 
 from lambent.api.context import Context
 from lambent.api.names import log_group
+from lambent.api.scans import Effort, Scans
 from lambent.aws.filter_pattern import InvalidPattern, compile_pattern
 from lambent.clock import Clock
 from lambent.errors import (
@@ -38,8 +39,9 @@ Parameters = dict[str, Any]
 class Logs:
     """Handlers of the log operations."""
 
-    def __init__(self, store: LogStore, clock: Clock) -> None:
+    def __init__(self, store: LogStore, clock: Clock, scans: Scans) -> None:
         self._store = store
+        self._scans = scans
         self._clock = clock
 
     def _now(self) -> int:
@@ -48,8 +50,9 @@ class Logs:
     # -- reading --------------------------------------------------------------------------
 
     async def filter_log_events(self, context: Context, parameters: Parameters) -> Parameters:
+        effort = Effort()
         try:
-            matches = compile_pattern(parameters.get("filterPattern") or "")
+            matches = compile_pattern(parameters.get("filterPattern") or "", effort.spend)
         except InvalidPattern:
             raise InvalidParameter("Invalid filter pattern") from None
         group, facts = await self._group(context, parameters)
@@ -60,6 +63,26 @@ class Logs:
         events, place = await self._store.read(
             context.account, context.region, group, _place(parameters.get("nextToken")), limit
         )
+
+        def chosen() -> tuple[list[LogEvent], int]:
+            """Those that match, and how many were looked at within the budget."""
+            found: list[LogEvent] = []
+            for number, event in enumerate(events):
+                if effort.exhausted:
+                    return found, number
+                if (
+                    start <= event.timestamp < end
+                    and event.stream.startswith(prefix)
+                    and (streams is None or event.stream in streams)
+                    and _alive(facts, event)
+                    and matches(event.message)
+                ):
+                    found.append(event)
+            return found, len(events)
+
+        found, looked_at = await self._scans.run(context.account, effort, chosen)
+        if looked_at < len(events):  # the caller goes on from there
+            place = Place(events[looked_at - 1].segment, events[looked_at - 1].offset)
         more, _ = await self._store.read(context.account, context.region, group, place, 1)
         return {
             "events": [
@@ -70,12 +93,7 @@ class Logs:
                     "ingestionTime": event.timestamp,
                     "eventId": event.event_id,
                 }
-                for event in events
-                if start <= event.timestamp < end
-                and event.stream.startswith(prefix)
-                and (streams is None or event.stream in streams)
-                and _alive(facts, event)
-                and matches(event.message)
+                for event in found
             ],
             "nextToken": str(place) if more else None,
             "searchedLogStreams": [],
@@ -193,7 +211,7 @@ class Logs:
                 if _alive(facts, event):
                     first = found.get(event.stream, (event.timestamp, None))[0]
                     found[event.stream] = (first, event.timestamp)
-            if len(events) < _PAGE:
+            if not events:
                 return found
 
     # -- changing -------------------------------------------------------------------------

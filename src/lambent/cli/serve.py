@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import faulthandler
 import logging
 import signal
 import sys
@@ -16,6 +17,8 @@ from lambent.app import App
 from lambent.cli import table
 from lambent.errors import StartError
 
+# Beside the times to drain: of which the embedded services may take 30.
+_STOP_SECONDS = 45.0
 _DEVELOPMENT = {"authentication": "any", "authorization": "off"}
 
 
@@ -61,6 +64,8 @@ async def _serve(settings: config.Settings) -> None:
     _greet(app)
     await stopping.wait()
     print("\nLambent is stopping.", flush=True)
+    # A stop that takes longer ends all the same, and says where it was.
+    faulthandler.dump_traceback_later(_STOP_SECONDS + 3 * settings.drain_seconds, exit=True)
     await app.stop()
     endpoint_file.unlink(missing_ok=True)
 

@@ -35,6 +35,8 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 FLUSH_SECONDS = 0.1
 SEGMENTS = 8
 _PENDING_BYTES = 32 * 1024 * 1024
+# Messages that one reading returns: GetLogEvents returns as many events as fit in 1 MB.
+READ_BYTES = 1024 * 1024
 # What a line in memory takes beside its message, roughly.
 _LINE_BYTES = 100
 _FACTS = "group.json"
@@ -261,25 +263,38 @@ class LogStore:
             await asyncio.shield(self._flushing)
 
     async def read(
-        self, account: str, region: str, group: str, place: Place, limit: int
+        self,
+        account: str,
+        region: str,
+        group: str,
+        place: Place,
+        limit: int,
+        most_bytes: int = READ_BYTES,
     ) -> tuple[list[LogEvent], Place]:
-        """Up to limit events from a place on, and the place after them."""
+        """Up to limit events from a place on, and the place after them.
+
+        Fewer where their lines together reach most_bytes; none only where there are none.
+        """
         await self.flush()
         return await asyncio.to_thread(
-            self._read, self.folder(account, region, group), place, limit
+            self._read, self.folder(account, region, group), place, limit, most_bytes
         )
 
     @staticmethod
-    def _read(folder: Path, place: Place, limit: int) -> tuple[list[LogEvent], Place]:
+    def _read(
+        folder: Path, place: Place, limit: int, most_bytes: int
+    ) -> tuple[list[LogEvent], Place]:
         found: list[LogEvent] = []
+        total = 0
         for number in segments(folder):
             if number < place.segment:
                 continue
             offset = place.offset if number == place.segment else 0
             for event in _lines(folder / f"{number:010d}.log", number, offset):
-                if len(found) >= limit:
+                if len(found) >= limit or total >= most_bytes:
                     return found, Place(number, offset)
                 found.append(event)
+                total += event.offset - offset
                 offset = event.offset
             place = Place(number, offset)
         return found, place
