@@ -366,6 +366,17 @@ def test_a_stack_in_a_stack_needs_the_permission_to_make_one(
     s3.delete_object(Bucket="typed-bucket", Key="t.json")
 
 
+def test_a_queue_is_referred_to_by_its_url_and_found_unchanged(server: Server) -> None:
+    template = one("AWS::SQS::Queue", QueueName="referred", DelaySeconds=7)
+    template["Outputs"] = {"Url": {"Value": {"Ref": "It"}}}
+    stacks = server.client("cloudformation")
+    assert deploy(stacks, "referred", template)[1] == ""
+    (stack,) = stacks.describe_stacks(StackName="referred")["Stacks"]
+    assert stack["Outputs"][0]["OutputValue"] == f"{server.endpoint}/{ACCOUNT}/referred"
+    found = stacks.detect_stack_resource_drift(StackName="referred", LogicalResourceId="It")
+    assert found["StackResourceDrift"]["StackResourceDriftStatus"] == "IN_SYNC"
+
+
 def test_drift_is_told_to_those_who_may_read(server: Server) -> None:
     owner = server.client("cloudformation")
     template = one("AWS::SSM::Parameter", Name="drifting", Type="String", Value="one")
