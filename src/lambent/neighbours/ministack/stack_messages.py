@@ -138,7 +138,8 @@ class Queue(Permitted):
 def _reachable(url: str, name: str) -> str:
     """A queue's URL at the server's own address, where the API named another for it."""
     account = acting().account
-    if url != need(MiniStack.part("sqs"), "_queue_url_for_account")(account, name):
+    own = need(MiniStack.part("sqs"), "_queue_url_for_account")(account, name)
+    if url not in (own, f"http://lambent/{account}/{name}"):
         return url  # of a real endpoint
     return f"{os.environ['LAMBENT_ENDPOINT']}/{account}/{name}"
 
