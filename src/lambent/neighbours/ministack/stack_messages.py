@@ -6,8 +6,8 @@ import json
 import os
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
-from lambent.neighbours.ministack.adapter import MiniStack, need
 from lambent.neighbours.ministack.stack_functions import (
     Kind,
     Made,
@@ -112,7 +112,7 @@ class Queue(Permitted):
         made = self._clients("sqs").call(
             "CreateQueue", QueueName=name, Attributes=attributes, tags=tags
         )
-        url = _reachable(made["QueueUrl"], name)
+        url = _reachable(made["QueueUrl"])
         return url, {"Arn": arn, "QueueName": name, "QueueUrl": url}
 
     def update(
@@ -135,13 +135,10 @@ class Queue(Permitted):
         removing(lambda: self._clients("sqs").call("DeleteQueue", QueueUrl=physical_id))
 
 
-def _reachable(url: str, name: str) -> str:
-    """A queue's URL at the server's own address, where the API named another for it."""
-    account = acting().account
-    own = need(MiniStack.part("sqs"), "_queue_url_for_account")(account, name)
-    if url not in (own, f"http://lambent/{account}/{name}"):
-        return url  # of a real endpoint
-    return f"{os.environ['LAMBENT_ENDPOINT']}/{account}/{name}"
+def _reachable(url: str) -> str:
+    """A queue's URL as functions reach it, where the API named its socket."""
+    parts = urlsplit(url)
+    return url if parts.hostname != "lambent" else os.environ["LAMBENT_ENDPOINT"] + parts.path
 
 
 class QueuePolicy(Kind):
