@@ -79,14 +79,19 @@ class Server:
         return code
 
 
-def start_server(data: Path, *flags: str, environment: dict[str, str] | None = None) -> Server:
-    """Start a server on a free port and wait for its greeting."""
+def start_server(
+    data: Path, *flags: str, environment: dict[str, str] | None = None, user: int | None = None
+) -> Server:
+    """Start a server on a free port, as another user if one is named; wait for its greeting."""
     process = subprocess.Popen(
         [sys.executable, "-m", "lambent", "serve", "--port", "0", "--data-dir", str(data), *flags],
         stdout=subprocess.PIPE,
         text=True,
         # No test talks to the outside; tests/network has a world of its own.
         env={"LAMBENT_FUNCTION_NETWORK": "none", **os.environ, **(environment or {})},
+        user=user,
+        group=user,
+        extra_groups=None if user is None else [],
     )
     assert process.stdout is not None
     line = process.stdout.readline()

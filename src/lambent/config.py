@@ -110,6 +110,16 @@ class Settings:
         "Largest object, or part of one, in a request to S3 (AWS: 5 GiB); the embedded S3 holds it "
         "in memory while it is written.",
     )
+    embedded_megabytes: int = _setting(
+        0,
+        "Memory that the embedded services may use; a request that needs more fails. 0: half of "
+        "the machine's.",
+    )
+    embedded_silent_seconds: float = _setting(
+        20.0,
+        "The embedded services are ended and started again when they have answered nothing for "
+        "this long, in which they used as much processor time.",
+    )
     account_concurrency: int = _setting(
         1000, "Invocations of one account and region that may run at the same time."
     )
@@ -204,6 +214,13 @@ class Settings:
     def data_path(self) -> Path:
         """The data directory, resolved."""
         return Path(self.data_dir).expanduser().resolve()
+
+    @property
+    def embedded_bytes(self) -> int:
+        """Memory that the embedded services may use, in bytes."""
+        if self.embedded_megabytes:
+            return self.embedded_megabytes * 1024 * 1024
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 @dataclass(frozen=True, slots=True)

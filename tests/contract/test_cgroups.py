@@ -150,3 +150,31 @@ def test_what_a_crashed_server_left_is_swept(groups: ControlGroups, tmp_path: Pa
     groups.sweep()
     assert member.end() == -signal.SIGKILL
     groups.create("left").kill()
+
+
+FORK = """
+import os, signal
+n = 0
+while True:
+    try:
+        if os.fork() == 0:
+            while True:
+                signal.pause()
+    except OSError:
+        os.pwrite(3, b"%020d" % (n + 2), 0)
+        signal.pause()
+    n += 1
+"""
+
+
+def test_processes_are_limited(groups: ControlGroups, tmp_path: Path) -> None:
+    if "pids" in groups.missing:
+        pytest.skip("this host does not limit processes by groups")
+    group = groups.create("processes")
+    member = Member(group, FORK, tmp_path / "count")
+    member.wait_for(2)
+    # It, its children, and the one that could not be made.
+    assert member.count() == cgroups.MOST_PROCESSES + 1
+    group.kill()
+    member.end()
+    assert gone(group)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -20,8 +22,11 @@ from lambent.sandbox.base import (
     Mount,
     Program,
     SandboxBackend,
+    SandboxError,
     SandboxSpec,
 )
+from lambent.sandbox.channel import Channel
+from lambent.sandbox.kernel import wire
 from lambent.sandbox.namespace_sandbox import NamespaceSandbox
 from lambent.sandbox.namespaces import NamespaceBackend
 from lambent.sandbox.process import ProcessBackend
@@ -282,3 +287,60 @@ def test_a_zygote_is_replaced_when_it_is_worn_and_outlives_its_sandboxes(
         assert all(each.channel.closed for each in retired)
 
     isolated(tmp_path, scenario)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="an ordinary user's sandboxes have that user's uid")
+def test_the_sandboxes_of_two_servers_have_different_host_uids(tmp_path: Path) -> None:
+    async def mapped(backend: SandboxBackend, task: Path) -> set[int]:
+        """The host uids of a sandbox."""
+        sandbox = await backend.start(spec(task))
+        sandbox.launch()
+        await sandbox.exited
+        inside, outside, count = map(int, printed(sandbox.output).split())
+        assert (inside, count) == (993, 2)
+        sandbox.destroy()
+        return {outside, outside + 1}
+
+    async def scenario(backend: SandboxBackend, task: Path) -> None:
+        (task / "bootstrap").write_text("#!/bin/sh\ncat /proc/self/uid_map\n")
+        (task / "bootstrap").chmod(0o755)
+        folder = tmp_path / "other"
+        folder.mkdir()
+        other = make("namespaces", folder)
+        await other.open()
+        try:
+            seen = [await mapped(each, task) for each in (backend, other, backend, other)]
+            assert len(set().union(*seen)) == 8
+        finally:
+            await other.close()
+
+    isolated(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("lie", ["no pidfd", "another process", "a child that is no init", "files"])
+def test_what_is_no_init_of_the_zygotes_is_not_believed_and_leaves_nothing(lie: str) -> None:
+    async def whole() -> None:
+        before = os.listdir("/proc/self/fd")
+        channel, theirs = Channel.pair()
+        output, write = os.pipe()
+        released: list[NamespaceSandbox] = []
+        sandbox = NamespaceSandbox(
+            channel, output, None, None, lambda sandbox, group: released.append(sandbox)
+        )
+        with subprocess.Popen(["sleep", "60"]) as child, socket.create_server(("", 0)) as listener:
+            pid = child.pid if lie == "a child that is no init" else os.getpid()
+            pidfd, null = os.pidfd_open(pid), os.open("/dev/null", os.O_RDONLY)
+            first = null if lie == "files" else listener.fileno()
+            last = null if lie == "no pidfd" else pidfd
+            wire.send(theirs, {"ready": 1}, [first, listener.fileno(), last])
+            with pytest.raises(SandboxError):
+                await sandbox.prepared(os.getpid())
+            sandbox.destroy()
+            assert released == [sandbox] and child.poll() is None
+            child.kill()
+        for each in (pidfd, null, write):
+            os.close(each)
+        theirs.close()
+        assert os.listdir("/proc/self/fd") == before
+
+    asyncio.run(whole())

@@ -318,6 +318,17 @@ CALLS = {
     "kcmp": (312, 272, (1, 1, 0, 0, 0)),
     "fanotify_init": (300, 262, (0, 0)),
     "personality": (135, 92, (0x0040000,)),
+    "io_setup": (206, 0, (1, 0)),
+    "io_destroy": (207, 1, (0,)),
+    "io_submit": (209, 2, (0, 0, 0)),
+    "seccomp": (317, 277, (1, 8, 0)),
+    "memfd_secret": (447, 447, (0,)),
+    "vmsplice": (278, 75, (0, 0, 0, 0)),
+    "socketpair vsock": (53, 199, (40, 1, 0, 0)),
+    "a call yet to come": (600, 600, ()),
+    "prlimit of init": (302, 261, (1, 7, 0, 0)),
+    "renice init": (141, 140, (0, 1, 19)),
+    "pin init": (203, 122, (1, 8, b"\1\0\0\0\0\0\0\0")),
 }
 for name, (x86, arm, arguments) in CALLS.items():
     PROBES["call " + name] = lambda n=x86 if X86 else arm, a=arguments: (
@@ -325,6 +336,7 @@ for name, (x86, arm, arguments) in CALLS.items():
         in (
             errno.EPERM,
             errno.ENOSYS,
+            errno.EAFNOSUPPORT,
         )
     )
 if X86:
@@ -365,6 +377,35 @@ def silent(path):
             return file.read(16) == b""
     except OSError:
         return True
+
+
+@probe("/proc shows processes, and else what runtimes read")
+def _():
+    kept = set(
+        "cgroups cpuinfo filesystems loadavg meminfo mounts net self stat sys thread-self uptime "
+        "version".split()
+    )
+    for name in os.listdir("/proc"):
+        path = "/proc/" + name
+        if name.isdigit() or name in kept:
+            continue
+        if os.path.isdir(path):
+            if os.listdir(path):
+                return path + " has entries"
+        elif os.stat(path).st_rdev != os.makedev(1, 3):
+            return path + " can be read"
+    return open("/proc/loadavg").read() == "0.00 0.00 0.00 1/1 1\n"
+
+
+@probe("the host's control groups are hidden")
+def _():
+    lines = open("/proc/self/cgroup").read().splitlines()
+    return all(line.endswith(":/") for line in lines) and not os.path.exists("/sys/fs/cgroup")
+
+
+@probe("pressure cannot be watched")
+def _():
+    return not any(writable("/proc/pressure/" + name) for name in ("cpu", "memory", "io"))
 
 
 @probe("oom score cannot be lowered")

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from lambent.clock import ManualClock
 from lambent.errors import AccessDenied, ExpiredToken, StartError
 from lambent.iam.authenticate import Principal
-from lambent.iam.authorizer import Authorizer, Subject
+from lambent.iam.authorizer import Authorizer, ResourcePolicy, Subject
 from lambent.iam.directory import Directory
 from lambent.iam.entities import Holder, Key
 from lambent.iam.keyring import KeyRing
@@ -130,6 +131,55 @@ def test_a_session_has_the_permissions_of_its_role_while_that_is_there() -> None
         assert not world.may(GET, principal)
 
     play(scenario)
+
+
+def test_no_policy_lets_in_who_was_deleted() -> None:
+    async def scenario(world: World) -> None:
+        sessions = Sessions(world.clock, KeyRing(b"k" * 32))
+        role = Holder(
+            kind="role", account="1", name="worker", path="/", identifier="AROA1", created=0.0
+        )  # fmt: skip
+        await world.directory.create(role)
+        worker = Principal(
+            "1", "A", "r", "s3", sessions.issue(Grant("1", role.arn, "f", role.identifier))
+        )  # fmt: skip
+        ann = Principal("1", "K", "r", "s3", user=world.ann)
+        names = {"AWS": [role.arn, worker.requester.arn, world.ann.arn, "*"]}
+        policy = ResourcePolicy("1", GET.resource, lambda: allow("*", Principal=names))
+        trust = json.dumps({"Statement": {
+            "Effect": "Allow", "Principal": names, "Action": "sts:AssumeRole"}})  # fmt: skip
+        become = Subject("sts:AssumeRole", "arn:aws:iam::1:role/next", "1")
+
+        def let_in() -> list[bool]:
+            found = []
+            for who in (worker, ann):
+                for ask in (
+                    partial(world.authorizer.check, who, GET, policy),
+                    partial(world.authorizer.check_trust, who, become, trust),
+                ):
+                    try:
+                        ask()
+                        found.append(True)
+                    except AccessDenied:
+                        found.append(False)
+            return found
+
+        assert let_in() == [True] * 4
+        await world.directory.delete("1", "role", "worker", lambda role: None)
+        await world.directory.delete("1", "user", "ann", lambda user: None)
+        assert let_in() == [False] * 4
+        await world.directory.create(replace(role, identifier="AROA2"))
+        await world.directory.create(replace(world.ann, identifier="AIDA2"))
+        assert let_in() == [False] * 4
+
+    play(scenario)
+
+
+def test_a_path_does_not_make_a_role_of_a_user() -> None:
+    path = "/x:role/"
+    user = Holder(kind="user", account="1", name="n", path=path, identifier="A", created=0.0)
+    assert not Grant("1", user.arn).is_role
+    assert Grant("1", "arn:aws:iam::1:role/x:user/n").is_role
 
 
 def test_what_was_decided_of_one_role_is_not_said_of_another() -> None:

@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from lambent.api.context import Context
+from lambent.api.names import log_group
 from lambent.arn import parse_function
-from lambent.errors import ResourceNotFound
+from lambent.errors import AccessDenied, ResourceNotFound
 from lambent.functions.catalog import Catalog
 from lambent.functions.types import LATEST
 from lambent.iam.authorizer import Authorizer, Keys, ResourcePolicy, Subject
@@ -30,6 +31,14 @@ _LAMBDA_ACTIONS = {
     "InvokeWithResponseStream": "InvokeFunction",
     "GetLayerVersionByArn": "GetLayerVersion",
 }
+# These name no resource, whatever narrows them.
+_OF_NO_RESOURCE = {"CreateEventSourceMapping", "ListEventSourceMappings", "ListFunctions"}
+_LAMBDA_KEYS = (
+    ("AuthType", "lambda:functionurlauthtype"),
+    ("FunctionUrlAuthType", "lambda:functionurlauthtype"),
+    ("CodeSigningConfigArn", "lambda:codesigningconfigarn"),
+    ("Principal", "lambda:principal"),
+)
 # Nobody is ever refused these; whether a role may be assumed its trust policy has a say in, so
 # that is asked where the role is at hand.
 _FREE = {"AssumeRole", "GetCallerIdentity", "GetAccessKeyInfo", "GetSessionToken"}
@@ -64,7 +73,10 @@ class Authorization:
         if self._resource_policies is not None:
             policy = await self._resource_policies(context, parameters)
         request = request_keys(context.source, context.headers, context.secure)
-        for subject in self._subjects(operation, context, parameters):
+        subjects = list(self._subjects(operation, context, parameters))
+        if not subjects and operation not in _FREE:
+            raise AccessDenied(f"{operation} names nothing that could be allowed.")
+        for subject in subjects:
             # A resource's policy has no say in what else an operation needs, as iam:PassRole.
             concerned = policy if policy is not None and subject.resource == policy.arn else None
             self._authorizer.check(context.principal, subject, concerned, request)
@@ -108,29 +120,65 @@ def of_functions(catalog: Catalog) -> ResourcePolicies:
 def of_lambda(operation: str, context: Context, parameters: Parameters) -> Iterator[Subject]:
     """The Lambda API's."""
     account = _owner(context, parameters)
-    place = f"arn:aws:lambda:{context.region}:{account}"
     action = "lambda:" + _LAMBDA_ACTIONS.get(operation, operation)
-    resource = "*"
-    if operation.startswith("List") and operation.endswith(("Functions", "Mappings", "Configs")):
-        # Lists of everything name no resource, whatever narrows them.
-        resource = "*"
-    elif "FunctionName" in parameters and operation != "CreateEventSourceMapping":
-        resource = f"{place}:function:{_function(parameters)}"
-    elif "LayerName" in parameters:
-        version = parameters.get("VersionNumber")
-        name = str(parameters["LayerName"]).rpartition(":layer:")[2]
-        resource = f"{place}:layer:{name}" + (f":{version}" if version is not None else "")
-    elif "UUID" in parameters:
-        resource = f"{place}:event-source-mapping:{parameters['UUID']}"
-    else:
-        for name in ("Resource", "ResourceArn", "CodeSigningConfigArn", "Arn"):
-            if name in parameters:
-                resource = str(parameters[name])
-    keys = (("lambda:functionurlauthtype", str(parameters.get("AuthType", ""))),)
-    yield Subject(action, resource, account, keys if "AuthType" in parameters else ())
+    invokes = operation in _LAMBDA_ACTIONS
+    keys = () if invokes else tuple(_lambda_keys(operation, context, account, parameters))
+    for resource in _of_lambda(operation, context, account, parameters):
+        yield Subject(action, resource, account, keys)
+    for layer in parameters.get("Layers", ()):
+        yield Subject("lambda:GetLayerVersion", str(layer), account)
     if "Role" in parameters:
         passed = (("iam:passedtoservice", "lambda.amazonaws.com"),)
         yield Subject("iam:PassRole", parameters["Role"], account, passed)
+
+
+def _lambda_keys(
+    operation: str, context: Context, account: str, parameters: Parameters
+) -> Iterator[tuple[str, str]]:
+    """Lambda's own context keys; a name that comes more than once has several values.
+
+    Source: Service Authorization Reference, "Condition keys for AWS Lambda".
+    """
+    for name, key in _LAMBDA_KEYS:
+        if name in parameters:
+            yield key, str(parameters[name])
+    if operation.endswith("EventSourceMapping") and "FunctionName" in parameters:
+        place = f"arn:aws:lambda:{context.region}:{account}"
+        yield "lambda:functionarn", f"{place}:function:{_function(parameters)}"
+    for layer in parameters.get("Layers", ()):
+        yield "lambda:layer", str(layer)
+    tags = parameters.get("Tags")
+    for name, value in tags.items() if isinstance(tags, dict) else ():
+        yield f"aws:requesttag/{str(name).lower()}", str(value)
+        yield "aws:tagkeys", str(name)
+    for name in parameters.get("TagKeys", ()):
+        yield "aws:tagkeys", str(name)
+
+
+def _of_lambda(
+    operation: str, context: Context, account: str, parameters: Parameters
+) -> tuple[str, ...]:
+    """The resources that an operation of Lambda names: each must be allowed."""
+    place = f"arn:aws:lambda:{context.region}:{account}"
+    if operation in _OF_NO_RESOURCE:
+        return ("*",)
+    named = [
+        str(parameters[name])
+        for name in ("Resource", "ResourceArn", "CodeSigningConfigArn", "Arn")
+        # Which code signing a new function has is a condition on AWS, not a resource.
+        if name in parameters and operation != "CreateFunction"
+    ]
+    if "UUID" in parameters:
+        named.append(f"{place}:event-source-mapping:{parameters['UUID']}")
+    if "FunctionName" in parameters:
+        named.append(f"{place}:function:{_function(parameters)}")
+    elif "LayerName" in parameters:
+        version = parameters.get("VersionNumber")
+        layer = str(parameters["LayerName"])
+        if not layer.startswith("arn:"):
+            layer = f"{place}:layer:{layer}"
+        named.append(layer + (f":{version}" if version is not None else ""))
+    return tuple(named) or ("*",)
 
 
 def _owner(context: Context, parameters: Parameters) -> str:
@@ -153,16 +201,15 @@ def of_logs(operation: str, context: Context, parameters: Parameters) -> Iterato
     """CloudWatch Logs'."""
     place = f"arn:aws:logs:{context.region}:{context.account}:log-group:"
     action = f"logs:{operation}"
-    if "logGroupIdentifiers" in parameters:
+    if parameters.get("logGroupIdentifiers"):
         for each in parameters["logGroupIdentifiers"]:
-            name = str(each).removesuffix(":*").rpartition(":log-group:")[2]
-            yield Subject(action, f"{place}{name}:*", context.account)
+            yield Subject(action, f"{place}{log_group(context, each)}:*", context.account)
         return
     group = parameters.get("logGroupName") or parameters.get("logGroupIdentifier")
     if group is None:
         yield Subject(action, f"{place}*", context.account)
         return
-    name = str(group).removesuffix(":*").rpartition(":log-group:")[2] or str(group)
+    name = log_group(context, str(group))
     stream = parameters.get("logStreamName")
     rest = f":log-stream:{stream}" if stream is not None else ":*"
     yield Subject(action, f"{place}{name}{rest}", context.account)

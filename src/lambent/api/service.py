@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import abc
+import asyncio
 import logging
 import re
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from lambent import ids
 from lambent.api.authorization import Authorization
+from lambent.api.body_limits import PLAIN_BYTES, BodyLimit
 from lambent.api.context import Context, Handler
 from lambent.aws import parse, serialize, validate
 from lambent.aws import query as aws_query
+from lambent.aws.large_json import FROM_BYTES
 from lambent.aws.model import Operation, ServiceModel
 from lambent.aws.router import Router
 from lambent.aws.serialize import WireResponse
@@ -49,6 +53,11 @@ class Service(Protocol):
     ) -> WireResponse:
         """Answer a request; never raises."""
 
+    def body_limit(
+        self, method: str, path: str, query: dict[str, list[str]], headers: Mapping[str, str]
+    ) -> BodyLimit:
+        """How large the body of a request may be, by its head."""
+
     def refuse(self, error: ServiceError) -> WireResponse:
         """An error on this service's wire."""
 
@@ -65,11 +74,26 @@ class _ModelledService(abc.ABC):
     """A service driven by its model: its handlers, and who may ask for them."""
 
     def __init__(
-        self, model: ServiceModel, handlers: dict[str, Handler], authorization: Authorization
+        self,
+        model: ServiceModel,
+        handlers: dict[str, Handler],
+        authorization: Authorization,
+        body_limits: Mapping[str, int],
     ) -> None:
+        """body_limits: the largest body in bytes, of operations that take more than PLAIN_BYTES."""
         self._model = model
         self._handlers = handlers
         self._authorization = authorization
+        self._body_limits = body_limits
+
+    @abc.abstractmethod
+    def body_limit(
+        self, method: str, path: str, query: dict[str, list[str]], headers: Mapping[str, str]
+    ) -> BodyLimit:
+        """How large the body of a request may be, by its head."""
+
+    def _limit_of(self, operation: str) -> BodyLimit:
+        return BodyLimit(operation, self._body_limits.get(operation, PLAIN_BYTES))
 
     async def call(
         self, context: Context, method: str, path: str, query: dict[str, list[str]], body: bytes
@@ -122,10 +146,20 @@ class RestService(_ModelledService):
     """A rest-json service: Lambda."""
 
     def __init__(
-        self, model: ServiceModel, handlers: dict[str, Handler], authorization: Authorization
+        self,
+        model: ServiceModel,
+        handlers: dict[str, Handler],
+        authorization: Authorization,
+        body_limits: Mapping[str, int],
     ) -> None:
-        super().__init__(model, handlers, authorization)
+        super().__init__(model, handlers, authorization, body_limits)
         self._router = Router(model)
+
+    def body_limit(
+        self, method: str, path: str, query: dict[str, list[str]], headers: Mapping[str, str]
+    ) -> BodyLimit:
+        found = self._router.match(method, path, query)
+        return self._limit_of(found[0].name if found is not None else "")
 
     async def _respond(
         self, context: Context, method: str, path: str, query: dict[str, list[str]], body: bytes
@@ -135,7 +169,11 @@ class RestService(_ModelledService):
             raise UnknownOperation(f"There is no operation {method} {path[:200]}")
         operation, labels = found
         try:
-            parameters = parse.parse_rest(operation, labels, query, context.headers, body)
+            request = (operation, labels, query, context.headers, body)
+            if len(body) > FROM_BYTES and operation.takes.body:
+                parameters = await asyncio.to_thread(parse.parse_large_rest, *request)
+            else:
+                parameters = parse.parse_rest(*request)
         except parse.SerializationError as error:
             raise SerializationFailed(str(error)) from None
         result = await self._answer(operation, context, parameters)
@@ -151,6 +189,11 @@ class RestService(_ModelledService):
 
 class JsonService(_ModelledService):
     """A json-protocol service: CloudWatch Logs."""
+
+    def body_limit(
+        self, method: str, path: str, query: dict[str, list[str]], headers: Mapping[str, str]
+    ) -> BodyLimit:
+        return self._limit_of(headers.get("x-amz-target", "").rpartition(".")[2])
 
     async def _respond(
         self, context: Context, method: str, path: str, query: dict[str, list[str]], body: bytes
@@ -180,6 +223,11 @@ class JsonService(_ModelledService):
 class QueryService(_ModelledService):
     """A query-protocol service: IAM, STS."""
 
+    def body_limit(
+        self, method: str, path: str, query: dict[str, list[str]], headers: Mapping[str, str]
+    ) -> BodyLimit:
+        return BodyLimit("", aws_query.MOST_BYTES)
+
     async def _respond(
         self, context: Context, method: str, path: str, query: dict[str, list[str]], body: bytes
     ) -> WireResponse:
@@ -208,6 +256,14 @@ class QueryService(_ModelledService):
 
 class RpcService(JsonService):
     """A service of Smithy's rpc-v2-cbor protocol that speaks its json protocol too: CloudWatch."""
+
+    def body_limit(
+        self, method: str, path: str, query: dict[str, list[str]], headers: Mapping[str, str]
+    ) -> BodyLimit:
+        found = _RPC.fullmatch(path)
+        if found is None:
+            return super().body_limit(method, path, query, headers)
+        return self._limit_of(found[2])
 
     async def call(
         self, context: Context, method: str, path: str, query: dict[str, list[str]], body: bytes

@@ -35,7 +35,7 @@ async def open_backend(
         if groups is None:
             warnings.append(
                 "no control groups can be used: CPU shares and freezing are not enforced, and "
-                "memory is limited per process only (lambent doctor says how to mend it)"
+                "memory is looked at ten times a second (lambent doctor says how to mend it)"
             )
         elif groups.missing:
             warnings.append(f"control groups lack: {', '.join(groups.missing)}")

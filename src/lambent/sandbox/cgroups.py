@@ -21,6 +21,8 @@ from typing import Protocol
 CPU_PERIOD_US = 20_000
 _MOUNTS = "/proc/self/mountinfo"
 _LEAF = "/lambent-server"
+# The processes and threads of a function, and their init.
+MOST_PROCESSES = 1024 + 1
 _EFD_FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -171,10 +173,14 @@ class GroupV1:
         self._freezer = -1
         self._oom = -1
         self._closed = False
-        for directory in directories.values():
+        # Controllers that share a hierarchy share its directory.
+        apart = list(dict.fromkeys(directories.values()))
+        for directory in apart:
             os.mkdir(directory)
-        for directory in directories.values():
+        for directory in apart:
             self.entrances.append(os.open(directory + "/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
+        if "pids" in directories:
+            _write(directories["pids"] + "/pids.max", str(MOST_PROCESSES))
 
     @property
     def limits_memory(self) -> bool:
@@ -258,14 +264,14 @@ class GroupV1:
 
 
 class ControlGroupsV1:
-    """Version 1: one directory in each of the memory, cpu and freezer hierarchies."""
+    """Version 1: one directory in each of the memory, cpu, pids and freezer hierarchies."""
 
     version = 1
-    _WANTED = ("memory", "cpu", "freezer")
+    WANTED = ("memory", "cpu", "pids", "freezer")
 
     def __init__(self, roots: dict[str, str]) -> None:
         self._roots = roots
-        self.missing = tuple(name for name in self._WANTED if name not in roots)
+        self.missing = tuple(name for name in self.WANTED if name not in roots)
         self.freezers = roots.get("freezer", "")
 
     def create(self, name: str) -> GroupV1:
@@ -296,6 +302,8 @@ class GroupV2:
         self._frozen = -1
         os.mkdir(directory)
         self.entrances = [os.open(directory + "/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)]
+        with contextlib.suppress(FileNotFoundError):
+            _write(directory + "/pids.max", str(MOST_PROCESSES))
 
     @property
     def limits_memory(self) -> bool:
@@ -364,7 +372,7 @@ class ControlGroupsV2:
 
     def __init__(self, root: str, controllers: set[str]) -> None:
         self._root = root
-        self.missing = tuple(name for name in ("memory", "cpu") if name not in controllers)
+        self.missing = tuple(name for name in ("memory", "cpu", "pids") if name not in controllers)
 
     def create(self, name: str) -> GroupV2:
         return GroupV2(f"{self._root}/{name}")
@@ -438,13 +446,12 @@ def _detect_v2(name: str) -> ControlGroupsV2 | None:
 
 
 def _enable_controllers(parent: str, root: str, ours: bool) -> None:
-    """Hand memory and cpu down; a group with processes may not, so those move to a leaf first.
+    """Hand controllers down; a group with processes may not, so those move to a leaf first.
 
     ours: the processes are this server's neighbours in its own group, which may be moved.
     """
-    wanted = "+memory +cpu"
     try:
-        _write(parent + "/cgroup.subtree_control", wanted)
+        _hand_down(parent)
     except OSError:
         if not ours:
             raise
@@ -453,8 +460,15 @@ def _enable_controllers(parent: str, root: str, ours: bool) -> None:
         for pid in _read(parent + "/cgroup.procs").split():
             with contextlib.suppress(OSError):
                 _write(leaf + "/cgroup.procs", pid)
-        _write(parent + "/cgroup.subtree_control", wanted)
-    _write(root + "/cgroup.subtree_control", wanted)
+        _hand_down(parent)
+    _hand_down(root)
+
+
+def _hand_down(directory: str) -> None:
+    """Let the groups below use memory and cpu, and pids where that is granted."""
+    _write(directory + "/cgroup.subtree_control", "+memory +cpu")
+    with contextlib.suppress(OSError):
+        _write(directory + "/cgroup.subtree_control", "+pids")
 
 
 def _detect_v1(name: str) -> ControlGroupsV1 | None:
@@ -463,7 +477,7 @@ def _detect_v1(name: str) -> ControlGroupsV1 | None:
     for point, kind, options in _mounted():
         if kind != "cgroup":
             continue
-        for controller in ("memory", "cpu", "freezer"):
+        for controller in ControlGroupsV1.WANTED:
             if controller in options:
                 root = f"{point}{own.get(controller, '')}/{name}"
                 if _usable(root):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections import deque
@@ -11,6 +12,11 @@ from typing import Any
 
 from lambent.sandbox.base import SandboxError
 from lambent.sandbox.kernel import wire
+
+_log = logging.getLogger(__name__)
+
+# Messages that may wait until one is expected; a peer that sends more is disconnected.
+_MOST_EARLY = 16
 
 Message = tuple[dict[str, Any], list[int]]
 """What arrives: an object and the descriptors that came with it."""
@@ -82,11 +88,18 @@ class Channel:
         elif self._listener is not None:
             self._listener(received)
         elif not self._waiting:
-            self._early.append(received)
+            self._keep(received)
         elif not (waiter := self._waiting.popleft()).done():
             waiter.set_result(received)
         else:
             _close_all(received[1])
+
+    def _keep(self, message: Message) -> None:
+        """Keep a message until one is expected; too many end the connection."""
+        self._early.append(message)
+        if len(self._early) > _MOST_EARLY:
+            _log.error("a sandbox helper process sends what is not asked for; disconnected")
+            self.close()
 
     def close(self) -> None:
         if self._closed:

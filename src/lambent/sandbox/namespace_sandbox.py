@@ -36,6 +36,7 @@ class NamespaceSandbox:
     ) -> None:
         self._channel = channel
         self._group = group
+        self._metered = group is not None and group.limits_memory
         self._released = released
         self._pidfd = -1
         self._cpus = 0.0
@@ -50,6 +51,8 @@ class NamespaceSandbox:
         self._loop = asyncio.get_running_loop()
         # Of its address, None where there is no network.
         self.number = number
+        # Its first host uid.
+        self.uid = 0
         self.output = output
         self.extension_output = -1
         self.connection: socket.socket | None = None
@@ -60,16 +63,28 @@ class NamespaceSandbox:
 
     # -- before it has a function ---------------------------------------------------------
 
-    async def prepared(self) -> None:
-        """Wait until the child has its namespaces; raises SandboxError."""
+    async def prepared(self, zygote: int) -> None:
+        """Wait until the child has its namespaces; raises SandboxError.
+
+        zygote: the pid of the process whose child it must be.
+        """
         message, descriptors = await self._channel.expect()
-        if "error" in message:
-            raise SandboxError(message["error"])
+        try:
+            if "error" in message:
+                raise SandboxError(str(message["error"]))
+            if len(descriptors) != 3 or not all(map(_listens, descriptors[:2])):
+                raise SandboxError("a sandbox announced what are not its listeners")
+            if not _is_init(descriptors[2], zygote):
+                raise SandboxError("a sandbox was announced by what is no child of its zygote")
+        except (OSError, SandboxError) as error:
+            for each in descriptors:
+                os.close(each)
+            raise SandboxError(str(error)) from error
         listener, endpoint, self._pidfd = descriptors
         self.listener = socket.socket(fileno=listener)
         self.endpoint = socket.socket(fileno=endpoint)
-        for each in (self.listener, self.endpoint):
-            each.setblocking(False)
+        self.listener.setblocking(False)
+        self.endpoint.setblocking(False)
         self._channel.listen(self._hear)
 
     def boot(
@@ -84,6 +99,7 @@ class NamespaceSandbox:
                     "environment": environment,
                     "mounts": targets,
                     "connected": program.connected,
+                    "metered": self._metered,
                 },
                 [*trees, *given],
             )
@@ -105,7 +121,6 @@ class NamespaceSandbox:
         """Give it code and limits."""
         self._cpus = spec.cpus
         self._connected = spec.program is None or spec.program.connected
-        limited = self._group is not None and self._group.limits_memory
         if self._group is not None:
             self._group.limit(spec.memory_bytes)
             self._oom = self._group.watch_oom()
@@ -125,7 +140,7 @@ class NamespaceSandbox:
                     "environment": dict(spec.environment),
                     "tmp_bytes": spec.tmp_bytes,
                     "tmp_inodes": disks.inodes(spec.tmp_bytes),
-                    "data_bytes": None if limited else spec.memory_bytes,
+                    "data_bytes": None if self._metered else spec.memory_bytes,
                     "mounts": targets,
                     "commands": program and [list(each) for each in program.commands],
                     "rewritten": program is not None and program.rewritten,
@@ -172,6 +187,8 @@ class NamespaceSandbox:
             if self._resetting is None and not self.exited.done():
                 status, reason = word["exit"], word["not_executed"]
                 self.exited.set_result(Exit(status, self._memory_ran_out(), reason))
+        elif "out_of_memory" in word:
+            self._out_of_memory()
         elif "reset" in word:
             if self._resetting is not None and not self._resetting.done():
                 self._resetting.set_result(True)
@@ -255,7 +272,7 @@ class NamespaceSandbox:
             self.freeze(False)
         if self._pidfd >= 0:
             # PID 1 of its namespace: the kernel takes everything inside along.
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(OSError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def destroy(self) -> None:
@@ -281,13 +298,43 @@ class NamespaceSandbox:
         self._released(self, self._group)
 
 
+def _listens(descriptor: int) -> bool:
+    """Whether it is a TCP socket that listens; raises OSError for what is no socket."""
+    opened = socket.socket(fileno=descriptor)
+    try:
+        listens = opened.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        return opened.family == socket.AF_INET and bool(listens)
+    finally:
+        opened.detach()
+
+
+def _pid(pidfd: int) -> tuple[int, bool]:
+    """The process that a pidfd names, and whether it is PID 1 of a namespace of its own.
+
+    Raises OSError for a descriptor that is no pidfd or whose process has been collected.
+    """
+    with open(f"/proc/self/fdinfo/{pidfd}") as file:
+        fields = dict(line.split(":", 1) for line in file if ":" in line)
+    pids = fields.get("NSpid", "").split()
+    if not pids or int(pids[0]) <= 0:
+        raise OSError("not the pidfd of a living process")
+    return int(pids[0]), len(pids) > 1 and pids[-1] == "1"
+
+
+def _is_init(pidfd: int, zygote: int) -> bool:
+    """Whether a pidfd names the init of a sandbox that this zygote forked; raises OSError."""
+    pid, first = _pid(pidfd)
+    with open(f"/proc/{pid}/status") as file:
+        parent = next(int(line.split()[1]) for line in file if line.startswith("PPid:"))
+    return first and parent == zygote
+
+
 def _resident_peak(pidfd: int) -> int:
     """VmHWM over the sandbox's processes is unknown without cgroups: PID 1's children's, summed."""
     if pidfd < 0:
         return 0
     try:
-        with open(f"/proc/self/fdinfo/{pidfd}") as file:
-            init = next(line.split()[1] for line in file if line.startswith("Pid:"))
+        init, _ = _pid(pidfd)
         with open(f"/proc/{init}/task/{init}/children") as file:
             children = file.read().split()
         total = 0

@@ -25,12 +25,10 @@ from lambent.sandbox.channel import Channel, Message
 from lambent.sandbox.kernel import disks, environ, network
 from lambent.sandbox.namespace_sandbox import NamespaceSandbox
 from lambent.sandbox.stock import BARE_BYTES, BOOTED_BYTES, Stock, Stocks
+from lambent.sandbox.uids import USERS, Uids
 
 _log = logging.getLogger(__name__)
 
-# Host uids nobody else hands out (systemd: unused), one per sandbox.
-UID_BASE = 0x7000_0000
-UID_COUNT = 1 << 20
 START_TIMEOUT = 10.0
 # New ones are made once the start that took one has had the processors for itself.
 _REFILL_SECONDS = 0.05
@@ -52,9 +50,10 @@ class _Zygote:
     """
 
     def __init__(
-        self, channel: Channel, stocks: Stocks, spawn: Callable[[_Zygote], _Spawned]
+        self, channel: Channel, pid: int, stocks: Stocks, spawn: Callable[[_Zygote], _Spawned]
     ) -> None:
         self.channel = channel
+        self.pid = pid
         self.stock = stocks.new(lambda: spawn(self), BARE_BYTES)
         self.spawned = 0
         self.living = 0
@@ -132,9 +131,12 @@ class NamespaceBackend:
         self._dying: list[ControlGroup] = []
         self._burying: asyncio.TimerHandle | None = None
         self._serial = 0
-        self._root = os.getuid() == 0
+        # None for an ordinary user, whose sandboxes have his.
+        self._uids: Uids | None = None
 
     async def open(self) -> None:
+        if os.getuid() == 0:
+            self._uids = Uids()
         self._stage.mkdir(parents=True, exist_ok=True)
         if self._groups is not None:
             self._groups.sweep()
@@ -216,7 +218,7 @@ class NamespaceBackend:
         ready = channel.expect()
         own = f"python{sys.version_info.major}.{sys.version_info.minor}"
         try:
-            await self._ask(
+            started, _ = await self._ask(
                 {
                     "op": "zygote",
                     "stage": str(self._stage),
@@ -229,7 +231,7 @@ class NamespaceBackend:
         finally:
             theirs.close()
         await asyncio.wait_for(ready, START_TIMEOUT)
-        return _Zygote(channel, self._stocks, self._spawn)
+        return _Zygote(channel, started["pid"], self._stocks, self._spawn)
 
     def _recycle(self, tenant: str, language: Language) -> None:
         """Replace a worn zygote; it goes on until its successor is ready."""
@@ -262,14 +264,19 @@ class NamespaceBackend:
         zygote.living += 1
         try:
             os.set_blocking(write, True)
-            uid = UID_BASE + self._serial % UID_COUNT if self._root else 0
+            sandbox.uid = self._uids.take() if self._uids is not None else 0
             entrances = group.entrances if group is not None else []
             zygote.channel.send(
-                {"uid": uid, "number": number}, [theirs.fileno(), write, *entrances]
+                {
+                    "uid": sandbox.uid,
+                    "users": USERS if self._uids is not None else 1,
+                    "number": number,
+                },
+                [theirs.fileno(), write, *entrances],
             )
             # Its end is the child's alone now, so that its death is heard.
             theirs.close()
-            await asyncio.wait_for(sandbox.prepared(), START_TIMEOUT)
+            await asyncio.wait_for(sandbox.prepared(zygote.pid), START_TIMEOUT)
         except BaseException as error:
             sandbox.destroy()
             if isinstance(error, TimeoutError):
@@ -354,6 +361,8 @@ class NamespaceBackend:
         self._sandboxes.pop(sandbox).leave()
         if sandbox.number is not None and self._addresses is not None:
             self._addresses.give_back(sandbox.number)
+        if self._uids is not None:
+            self._uids.give_back(sandbox.uid)
         if group is not None and not group.remove():
             self._dying.append(group)
             if self._burying is None:
@@ -394,3 +403,5 @@ class NamespaceBackend:
             await asyncio.sleep(0.01)
         if self._groups is not None:
             self._groups.remove()
+        if self._uids is not None:
+            self._uids.close()

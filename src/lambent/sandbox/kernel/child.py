@@ -7,12 +7,12 @@ runtime runs in a process of its own; this one stays as a tiny init that reaps a
 
 Messages from the server, each {"op": ...}:
 
-* ``boot`` {"argv", "environment", "mounts"} with a detached tree per mount and, last, the
-  runtime's connection if there is one ("connected");
+* ``boot`` {"argv", "environment", "mounts", "metered": whether a control group counts the memory}
+  with a detached tree per mount and, last, the runtime's connection if there is one ("connected");
 * ``specialise`` {"environment", "tmp_bytes", "tmp_inodes", "data_bytes": limit of each process
-  where no control group limits memory, or null, "mounts", "commands": [[argv...]...] or null to
-  fork this interpreter, "rewritten", "extensions": {name: path}, "extension_environment"} with the
-  trees and, if there are extensions, the write end of their pipe;
+  and of all together where no control group counts the memory, else null, "mounts", "commands":
+  [[argv...]...] or null to fork this interpreter, "rewritten", "extensions": {name: path},
+  "extension_environment"} with the trees and, if there are extensions, the write end of their pipe;
 * ``launch`` {"extension": name or null, "connected"} with the runtime's connection: start an
   extension or the runtime (again);
 * ``reset``: end every process inside;
@@ -22,8 +22,8 @@ Messages from the server, each {"op": ...}:
 To the server: {"ready": pid} with [the Runtime API's listening socket, the endpoint's, pidfd];
 {"error": text};
 {"exit": wait status, "not_executed": text or null} when the runtime has ended;
-{"extension": name, "exit": wait status}; {"reset": true}; {"connected": text} with the stream, or
-with why there is none.
+{"extension": name, "exit": wait status}; {"out_of_memory": true} where no control group counts the
+memory; {"reset": true}; {"connected": text} with the stream, or with why there is none.
 """
 
 from __future__ import annotations
@@ -34,17 +34,20 @@ import socket
 from typing import Callable
 
 from . import links, view, wire
-from .init import Init
+from .init import Confinement, Init
 from .syscalls import (
+    CLONE_NEWCGROUP,
     MS_NODEV,
     MS_NOEXEC,
     MS_NOSUID,
+    PR_SET_DUMPABLE,
     PR_SET_PDEATHSIG,
     loopback_up,
     mount,
     pidfd_open,
     prctl,
     sethostname,
+    unshare,
 )
 
 RUNTIME_API_PORT = 9001
@@ -60,6 +63,10 @@ def _listen(port: int) -> socket.socket:
 
 
 def _prepare(channel: socket.socket, number: int | None) -> None:
+    # For good: no process inside may open this one's memory or descriptors.
+    prctl(PR_SET_DUMPABLE, 0)
+    # It is in its control groups by now: they are the root of what it sees of them.
+    unshare(CLONE_NEWCGROUP)
     os.setresgid(view.GID, view.GID, view.GID)
     os.setresuid(view.UID, view.UID, view.UID)
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -81,7 +88,7 @@ def main(
     descriptor: int,
     output: int,
     runtime: Callable[[int], None] | None,
-    seccomp: bytes,
+    confinement: Confinement,
     number: int | None,
 ) -> None:
     """Run as PID 1 of fresh namespaces; never returns control to user code in this process.
@@ -91,6 +98,6 @@ def main(
     channel = socket.socket(fileno=descriptor)
     try:
         _prepare(channel, number)
-        Init(channel, output, runtime, seccomp).serve()
+        Init(channel, output, runtime, confinement).serve()
     except BaseException as error:
         wire.send(channel, {"error": "%s: %s" % (type(error).__name__, error)})

@@ -12,12 +12,13 @@ import resource
 import select
 import signal
 import socket
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
-from . import process, wire
+from . import process, view, wire
 from .environ import rewrite
 from .syscalls import (
     CLONE_FS,
+    MS_BIND,
     MS_NODEV,
     MS_NOSUID,
     PR_SET_DUMPABLE,
@@ -32,11 +33,16 @@ from .syscalls import (
     set_process_name,
     unshare,
 )
+from .watch import Watch
 
 _LIMITS = (
     (resource.RLIMIT_NPROC, 1024),
     (resource.RLIMIT_NOFILE, 1024),
     (resource.RLIMIT_CORE, 0),
+    # Bytes of POSIX message queues, signals and timers that wait, bytes locked in memory.
+    (resource.RLIMIT_MSGQUEUE, 819_200),
+    (resource.RLIMIT_SIGPENDING, 4096),
+    (resource.RLIMIT_MEMLOCK, 64 * 1024),
 )
 
 _CONNECT_SECONDS = 0.1
@@ -47,6 +53,18 @@ def _attach(trees: list[int], targets: list[str]) -> None:
         move_mount(tree, target)
 
 
+class Confinement(NamedTuple):
+    """What programs inside are held by.
+
+    metered, unmetered: the filters for where a control group counts the sandbox's memory, and for
+    where none does.  extension_uid: the user of extensions; the runtime's where there is no other.
+    """
+
+    metered: bytes
+    unmetered: bytes
+    extension_uid: int
+
+
 class Init:
     """See the module's docstring."""
 
@@ -55,12 +73,13 @@ class Init:
         channel: socket.socket,
         output: int,
         runtime: Callable[[int], None] | None,
-        seccomp: bytes,
+        confinement: Confinement,
     ) -> None:
         self._channel = channel
         self._output = output
         self._fork = runtime
-        self._seccomp = seccomp
+        self._confinement = confinement
+        self._watch: Watch | None = None
         self._order: dict[str, Any] = {}
         self._runtime = 0
         # The write end of the pipe on which a runtime booted ahead waits for its environment.
@@ -80,7 +99,12 @@ class Init:
         poll.register(self._channel.fileno(), select.POLLIN)
         poll.register(woken, select.POLLIN)
         while True:
-            ready = [descriptor for descriptor, _ in poll.poll()]
+            pause = None if self._watch is None else 1000 * self._watch.wait()
+            ready = [descriptor for descriptor, _ in poll.poll(pause)]
+            if self._watch is not None and self._watch.exceeded():
+                wire.send(self._channel, {"out_of_memory": True})
+                os.kill(-1, signal.SIGKILL)
+                self._watch = None
             if woken in ready:
                 os.read(woken, 512)
                 self._reap(os.WNOHANG)
@@ -105,40 +129,49 @@ class Init:
         self._arrived, arriving = os.pipe2(os.O_CLOEXEC)
         argv = [*order["argv"], *(["--connected"] if connection >= 0 else []), "--ahead"]
 
+        self._hide(order["metered"])
+
         def run() -> None:
-            self._lower()
+            self._lower(order["metered"])
             self._execute([argv], order["environment"])
 
         # It shares its working directory with this process until its function is known.
         pid = fork_into(CLONE_FS)
         if pid == 0:
-            process.child(run, self._output, connection, read, arriving)
+            process.child(run, view.UID, self._output, connection, read, arriving)
         os.close(read)
         os.close(arriving)
         self._runtime = pid
 
     def _do_specialise(self, order: dict[str, Any], descriptors: list[int]) -> None:
         self._order = order
-        mounts = order["mounts"]
+        mounts, data = order["mounts"], order["data_bytes"]
         if "/tmp" not in mounts:
             options = "size=%d,nr_inodes=%d,mode=1777" % (order["tmp_bytes"], order["tmp_inodes"])
             mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, options)
         _attach(descriptors, mounts)
         if len(descriptors) > len(mounts):
             self._extension_output = os.dup(descriptors[len(mounts)])
+            # They and the runtime are two users of one group, which share /tmp.
+            os.umask(0o002)
         if self._waiting >= 0:
             # It has booted, or has ended, which is reported.
             alive = os.read(self._arrived, 1)
             os.close(self._arrived)
             os.chdir("/var/task")
             unshare(CLONE_FS)
-            if alive and order["data_bytes"] is not None:
-                both = (order["data_bytes"], order["data_bytes"])
-                resource.prlimit(self._runtime, resource.RLIMIT_DATA, both)
+            if alive and data is not None:
+                resource.prlimit(self._runtime, resource.RLIMIT_DATA, (data, data))
             if alive and order["rewritten"]:
                 rewrite(self._runtime, order["environment"])
-        self._lower()
-        prctl(PR_SET_DUMPABLE, 0)
+        else:
+            self._hide(data is None)
+        if data is not None:
+            resource.setrlimit(resource.RLIMIT_DATA, (data, data))
+            self._watch = Watch(data)
+        # Of both users, so that it may end the processes of either.
+        os.setresuid(view.UID, *[self._confinement.extension_uid] * 2)
+        self._lower(data is None)
 
     def _do_launch(self, order: dict[str, Any], descriptors: list[int]) -> None:
         if order["extension"] is not None:
@@ -175,18 +208,24 @@ class Init:
 
     # -- processes ------------------------------------------------------------------------
 
-    def _lower(self) -> None:
+    @staticmethod
+    def _hide(metered: bool) -> None:
+        """Take away what makes memory of no process's, where no control group counts it."""
+        if not metered:
+            # It reads the same and cannot be mapped.
+            mount("/dev/full", "/dev/zero", None, MS_BIND)
+
+    def _lower(self, metered: bool) -> None:
         """Give up every privilege, for good."""
-        data = self._order.get("data_bytes")
-        if data is not None:
-            resource.setrlimit(resource.RLIMIT_DATA, (data, data))
         for limit, value in _LIMITS:
             resource.setrlimit(limit, (value, value))
         drop_capabilities()
         prctl(PR_SET_NO_NEW_PRIVS, 1)
-        install_seccomp(self._seccomp)
-        # Changing credentials cleared this.
+        held = self._confinement
+        install_seccomp(held.metered if metered else held.unmetered)
+        # Changing credentials cleared the first, and may have set the second.
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        prctl(PR_SET_DUMPABLE, 0)
 
     def _release(self) -> None:
         """Hand its environment to the runtime that waits for it."""
@@ -213,11 +252,13 @@ class Init:
 
             self._runtime = os.fork()
             if self._runtime == 0:
-                process.child(run, self._output, connection, -1)
+                process.child(run, view.UID, self._output, connection, -1)
             return
         if connection >= 0:
             commands = [[*command, "--connected"] for command in commands]
-        pid, reason = self._execute_in_child(commands, environment, self._output, connection)
+        pid, reason = self._execute_in_child(
+            commands, environment, view.UID, self._output, connection
+        )
         if reason is None:
             self._runtime = pid
         else:
@@ -227,7 +268,8 @@ class Init:
         command = [self._order["extensions"][name]]
         environment = self._order["extension_environment"]
         output = self._extension_output
-        pid, reason = self._execute_in_child([command], environment, output, -1)
+        uid = self._confinement.extension_uid
+        pid, reason = self._execute_in_child([command], environment, uid, output, -1)
         if reason is None:
             self._extensions[pid] = name
         else:
@@ -237,6 +279,7 @@ class Init:
         self,
         commands: list[list[str]],
         environment: dict[str, str],
+        uid: int,
         output: int,
         connection: int,
     ) -> tuple[int, str | None]:
@@ -244,7 +287,11 @@ class Init:
         failed, telling = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
-            process.child(lambda: self._execute(commands, environment), output, connection, telling)
+
+            def run() -> None:
+                self._execute(commands, environment)
+
+            process.child(run, uid, output, connection, telling)
         os.close(telling)
         # The pipe closes when the program has been executed; it tells why if it was not.
         reason = os.read(failed, 4096).decode("utf-8", "replace")

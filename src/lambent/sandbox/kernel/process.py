@@ -50,7 +50,12 @@ def _arrange(output: int, connection: int, extra: int, waiting: int) -> None:
 
 
 def become(environment: dict[str, str]) -> None:
-    """Turn this interpreter into the runtime's: its environment, its collector, its name."""
+    """Turn this interpreter into the runtime's: its environment, its collector, its name.
+
+    From here on it may read its own /proc files, and so may every process of the same user; an
+    executed program is given this by the kernel.  Until here nothing of init's can be read in it.
+    """
+    prctl(PR_SET_DUMPABLE, 1)
     os.set_inheritable(CONNECTION, False)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     set_process_name(b"bootstrap")
@@ -60,19 +65,30 @@ def become(environment: dict[str, str]) -> None:
 
 
 def child(
-    run: Callable[[], object], output: int, connection: int, extra: int, waiting: int = -1
+    run: Callable[[], object],
+    uid: int,
+    output: int,
+    connection: int,
+    extra: int,
+    waiting: int = -1,
 ) -> None:
     """Run as a fresh fork of init; never returns.
 
-    output: standard output and error.  The others: see CONNECTION, TELLING and WAITING, -1 for
-    none; TELLING closes when a program is executed, unless it is to be read by it.
+    uid: the user to be.  output: standard output and error.  The others: see CONNECTION, TELLING
+    and WAITING, -1 for none; TELLING closes when a program is executed, unless it is to be read by
+    it.
+
+    The fork is not dumpable, as init is not, so that no process of the same user can open its
+    memory or its descriptors before those of init are closed.
     """
     code = 1
     try:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
-        prctl(PR_SET_DUMPABLE, 1)
+        # A group and a session of its own: what is done to those of init is done to init.
+        os.setsid()
+        os.setresuid(uid, uid, uid)
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         reading = extra >= 0 and fcntl.fcntl(extra, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
         _arrange(output, connection, extra, waiting)

@@ -7,11 +7,13 @@ where noted (calls added since Linux 5.1 share one number on all architectures).
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import platform
 import socket
 import struct
+from typing import Iterable
 
 CLONE_FS = 0x00000200
 CLONE_NEWNS = 0x00020000
@@ -227,17 +229,27 @@ def set_process_name(name: bytes) -> None:
     prctl(PR_SET_NAME, ctypes.addressof(buffer))
 
 
-def close_from(first: int) -> None:
-    """Close every descriptor from first on."""
+def close_from(first: int, last: int = 0xFFFFFFFF) -> None:
+    """Close every descriptor from first to last."""
     _checked(
         _libc.syscall(
             _SYS_CLOSE_RANGE,
             ctypes.c_uint(first),
-            ctypes.c_uint(0xFFFFFFFF),
+            ctypes.c_uint(last),
             ctypes.c_uint(0),
         ),
         "close_range",
     )
+
+
+def close_others(kept: Iterable[int]) -> None:
+    """Close every descriptor but the standard streams and those to keep."""
+    first = 3
+    for descriptor in sorted(kept):
+        if descriptor > first:
+            close_from(first, descriptor - 1)
+        first = max(first, descriptor + 1)
+    close_from(first)
 
 
 def pidfd_open(pid: int) -> int:
@@ -261,13 +273,25 @@ def loopback_up() -> None:
         probe.close()
 
 
-def drop_capabilities() -> None:
-    """Empty every capability set, the bounding set included."""
+def drop_bounding_set() -> None:
+    """Empty the bounding set of capabilities; while the caller is root still, or it may not."""
     for capability in range(64):
         try:
             prctl(PR_CAPBSET_DROP, capability)
-        except OSError:
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # else there are no more
+                raise
             break
+
+
+def drop_capabilities() -> None:
+    """Empty every capability set, the bounding set included."""
+    drop_bounding_set()
+    clear_capabilities()
+
+
+def clear_capabilities() -> None:
+    """Empty every capability set but the bounding set."""
     header = struct.pack("Ii", 0x20080522, 0)
     _checked(_libc.syscall(_SYS_CAPSET, header, bytes(24)), "capset")
 

@@ -47,6 +47,7 @@ _DIRECTORIES = (
     "proc",
     "tmp",
     "run",
+    "run/proc",
     "home",
     "root",
     "opt",
@@ -68,6 +69,7 @@ _DEVICE_LINKS = (
 _ETC = {
     "passwd": "root:x:0:0:root:/root:/sbin/nologin\n"
     + "%s:x:%d:%d::/home/%s:/sbin/nologin\n" % (USER, UID, GID, USER)
+    + "extensions:x:%d:%d::/home/%s:/sbin/nologin\n" % (UID + 1, GID, USER)
     + "nobody:x:65534:65534::/:/sbin/nologin\n",
     "group": "root:x:0:\n%s:x:%d:\nnogroup:x:65534:\n" % (USER, GID),
     "hosts": "127.0.0.1 localhost\n127.0.0.1 sandbox.localdomain sandbox\n",
@@ -76,18 +78,15 @@ _ETC = {
 }
 # What of the host's /etc a program needs to run: where its libraries are, whom it trusts.
 _ETC_FROM_HOST = ("ld.so.cache", "ssl", "pki", "alternatives", "ca-certificates", "localtime")
-_PROC_FILES = (
-    "kcore",
-    "keys",
-    "key-users",
-    "kmsg",
-    "kallsyms",
-    "timer_list",
-    "sched_debug",
-    "sysrq-trigger",
-    "latency_stats",
-)
-_PROC_TREES = ("sys", "fs", "irq", "bus", "acpi", "scsi", "asound")
+# What /proc shows beside processes: what runtimes and their libraries read.
+_PROC_KEPT = (
+    "cgroups", "cpuinfo", "filesystems", "meminfo", "mounts", "net", "self", "stat", "sys",
+    "thread-self", "uptime", "version",
+)  # fmt: skip
+# Put in place of the host's: {name: text}.
+_PROC_INSTEAD = {"loadavg": "0.00 0.00 0.00 1/1 1\n"}
+_INSTEAD = "/run/proc"
+_EMPTY = "/mnt"
 
 
 def detached_tree(path: str) -> int:
@@ -165,6 +164,8 @@ def build_template(root: str, trees: dict[str, str], resolver: str) -> None:
         bind_read_only(source, root + target)
     _build_etc(root, resolver)
     _build_dev(root)
+    for name, text in _PROC_INSTEAD.items():
+        _write("%s%s/%s" % (root, _INSTEAD, name), text)
     # The host's /proc stays visible to the zygote alone: a user namespace may mount a fresh
     # /proc only where a complete one is in sight.  Each sandbox covers it with its own.
     proc = open_tree("/proc")
@@ -179,14 +180,18 @@ def build_template(root: str, trees: dict[str, str], resolver: str) -> None:
 
 
 def mask_proc() -> None:
-    """Cover what /proc says about the host; make the rest of its switches read-only."""
-    for name in _PROC_FILES:
-        path = "/proc/" + name
-        if os.path.exists(path):
-            mount("/dev/null", path, None, MS_BIND)
+    """Cover what /proc says about the host; make its switches read-only.
+
+    What is kept is listed, so that nothing of a kernel yet to come is shown.
+    """
     flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC
-    for name in _PROC_TREES:
-        path = "/proc/" + name
-        if os.path.isdir(path):
-            mount(path, path, None, MS_BIND | MS_REC)
-            mount(None, path, None, flags)
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit() or entry.name in _PROC_KEPT:
+            continue
+        if entry.name in _PROC_INSTEAD:
+            source = "%s/%s" % (_INSTEAD, entry.name)
+        else:
+            source = _EMPTY if entry.is_dir(follow_symlinks=False) else "/dev/null"
+        mount(source, entry.path, None, MS_BIND)
+    mount("/proc/sys", "/proc/sys", None, MS_BIND | MS_REC)
+    mount(None, "/proc/sys", None, flags)

@@ -3,9 +3,10 @@
 It lives in the template root (see ``view``).  One that serves a Python runtime runs on that
 runtime's own interpreter (3.8 or later) and has imported what most functions import; one that
 serves programs runs on the server's and has imported next to nothing.  Neither has ever seen user
-code.  For each request ``{"uid": host uid, "number": of its address or null}`` with descriptors
-[channel, output, cgroup.procs ...] it forks a child into fresh user, pid, mount, network, IPC, UTS
-and cgroup namespaces; all further talk is between the server and that child on the channel (see
+code.  For each request ``{"uid": host uid, "users": 1, or 2 if extensions have a uid of their own,
+the one after it, "number": of its address or null}`` with descriptors
+[channel, output, cgroup.procs ...] it forks a child into fresh user, pid, mount, network, IPC and
+UTS namespaces; all further talk is between the server and that child on the channel (see
 ``child``).
 """
 
@@ -20,9 +21,9 @@ import sys
 from typing import Any, Callable
 
 from . import child, links, wire
+from .init import Confinement
 from .seccomp import compile_filter
 from .syscalls import (
-    CLONE_NEWCGROUP,
     CLONE_NEWIPC,
     CLONE_NEWNET,
     CLONE_NEWNS,
@@ -30,19 +31,14 @@ from .syscalls import (
     CLONE_NEWUSER,
     CLONE_NEWUTS,
     MNT_DETACH,
+    close_others,
     fork_into,
     umount,
 )
 from .view import GID, INTERPRETER, KERNEL, UID
 
 _NAMESPACES = (
-    CLONE_NEWUSER
-    | CLONE_NEWPID
-    | CLONE_NEWNS
-    | CLONE_NEWNET
-    | CLONE_NEWIPC
-    | CLONE_NEWUTS
-    | CLONE_NEWCGROUP
+    CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS
 )
 _PRELOADED = (
     "base64",
@@ -92,40 +88,51 @@ def _preload() -> Callable[[int], None]:
     return lambda descriptor: bootstrap.main(prepared, descriptor)
 
 
-def _map_ids(pid: int, uid: int) -> None:
+def _map_ids(pid: int, uid: int, users: int) -> None:
+    """Map the group to one host id, and the users inside to so many, beginning with the same."""
     with open("/proc/%d/setgroups" % pid, "w") as file:
         file.write("deny")
-    for name, inside in (("gid_map", GID), ("uid_map", UID)):
+    for name, inside, count in (("gid_map", GID, 1), ("uid_map", UID, users)):
         with open("/proc/%d/%s" % (pid, name), "w") as file:
-            file.write("%d %d 1\n" % (inside, uid))
+            file.write("%d %d %d\n" % (inside, uid, count))
+
+
+def _leave_zygote(kept: list[int]) -> None:
+    """In a fresh fork: give up every descriptor of the zygote's but those to keep.
+
+    Among them are the zygote's channel, the groups' files and the server's log.
+    """
+    null = os.open("/dev/null", os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(null, stream)
+    close_others(kept)
 
 
 def _spawn(
     request: dict[str, Any],
     descriptors: list[int],
     runtime: Callable[[int], None] | None,
-    seccomp: bytes,
+    filters: tuple[bytes, bytes],
     network: socket.socket | None,
 ) -> None:
     channel, output = descriptors[:2]
-    number = request["number"]
+    number, users = request["number"], request["users"]
     mine, theirs = socket.socketpair()
     pid = fork_into(_NAMESPACES)
     if pid == 0:
         try:
-            mine.close()
-            if network is not None:
-                network.close()
+            _leave_zygote([channel, output, theirs.fileno()])
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             # Mapped and in its control groups before it does anything; b"" if the zygote failed.
             if theirs.recv(1) == b"g":
                 theirs.close()
-                child.main(channel, output, runtime, seccomp, number)
+                confinement = Confinement(*filters, extension_uid=UID + users - 1)
+                child.main(channel, output, runtime, confinement, number)
         finally:
             os._exit(70)
     theirs.close()
     try:
-        _map_ids(pid, request["uid"])
+        _map_ids(pid, request["uid"], users)
         for group in descriptors[2:]:
             os.write(group, b"%d" % pid)
         if network is not None and number is not None:
@@ -160,7 +167,7 @@ def main(descriptor: int, language: bool, router: int) -> None:
     umount(KERNEL, MNT_DETACH)
     if not language:
         umount(INTERPRETER, MNT_DETACH)
-    seccomp = compile_filter()
+    filters = compile_filter(metered=True), compile_filter(metered=False)
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -170,6 +177,6 @@ def main(descriptor: int, language: bool, router: int) -> None:
         if received is None:
             os._exit(0)
         request, descriptors = received
-        _spawn(request, descriptors, runtime, seccomp, network)
+        _spawn(request, descriptors, runtime, filters, network)
         for each in descriptors:
             os.close(each)
