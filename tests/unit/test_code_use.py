@@ -32,8 +32,8 @@ class World:
         await self.go_on.wait()
         self.there.discard(name)
 
-    def start(self) -> None:
-        self.use.counted(self.there)
+    async def start(self) -> None:
+        await self.use.counted(set(self.there))
 
     async def bring(self, name: str, owner: str = "", until: asyncio.Event | None = None) -> None:
         """A request that takes an archive in and, with an owner, stores who names it."""
@@ -69,7 +69,7 @@ def play(scenario: Callable[[World], Awaitable[None]], monkeypatch: pytest.Monke
 
 def test_what_was_only_tried_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(world: World) -> None:
-        world.start()
+        await world.start()
         await world.bring("tried")
         assert world.there == {"tried"}
         assert await world.settled() == set()
@@ -81,7 +81,7 @@ def test_what_is_replaced_or_deleted_goes_and_what_another_names_stays(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def scenario(world: World) -> None:
-        world.start()
+        await world.start()
         await world.bring("a", "1/r/f")
         await world.bring("a", "1/r/g")
         await world.bring("b", "1/r/f")
@@ -96,7 +96,7 @@ def test_what_is_replaced_or_deleted_goes_and_what_another_names_stays(
 
 def test_a_request_keeps_what_it_brought_until_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(world: World) -> None:
-        world.start()
+        await world.start()
         stored = asyncio.Event()
         request = asyncio.create_task(world.bring("a", "1/r/f", stored))
         await asyncio.sleep(0.05)
@@ -113,7 +113,7 @@ def test_what_an_environment_has_mounted_stays_until_it_is_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def scenario(world: World) -> None:
-        world.start()
+        await world.start()
         world.mounted = {"a"}
         await world.bring("a", "1/r/f")
         world.use.observe("1/r/f", ())
@@ -129,7 +129,7 @@ def test_what_comes_again_while_it_is_removed_is_taken_in_after_that(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def scenario(world: World) -> None:
-        world.start()
+        await world.start()
         world.go_on.clear()
         await world.bring("a")
         await world.removing.wait()
@@ -152,8 +152,8 @@ def test_nothing_goes_before_all_have_been_counted(monkeypatch: pytest.MonkeyPat
         world.use.count("1/r/f", {"old"})
         world.use.count("1/r/changed", {"replaced"})
         assert world.there == {"old", "orphan", "replaced", "new"}
-        world.start()
-        assert await world.settled() == {"old", "new"}
+        await world.start()
+        assert world.there == {"old", "new"}
 
     play(scenario, monkeypatch)
 
@@ -183,7 +183,7 @@ def test_what_is_there_in_the_end_is_what_is_named(
     steps: list[tuple[str, set[str], bool]],
 ) -> None:
     async def scenario(world: World) -> None:
-        world.start()
+        await world.start()
         named: dict[str, set[str]] = {}
         for owner, names, pause in steps:
 

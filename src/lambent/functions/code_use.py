@@ -54,13 +54,16 @@ class CodeUse:
         if self._changed is not None and owner not in self._changed:
             self._set(owner, frozenset(names))
 
-    def counted(self, known: Iterable[str]) -> None:
+    async def counted(self, known: Iterable[str]) -> None:
         """Every owner has been counted: from here on what nobody uses goes.
 
-        known: all that there is.
+        known: what there was at the start, of which the rest goes at once.
         """
         self._changed = None
-        self._look_at(known)
+        for name in known:
+            if not self._is_used(name) and name not in self._removing:
+                await self._end(name)
+        self._look_at(())
 
     def _set(self, owner: str, names: frozenset[str]) -> None:
         before = self._owners.pop(owner, frozenset())

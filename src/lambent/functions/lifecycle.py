@@ -229,7 +229,7 @@ class Lifecycle:
             if latest.state == "Pending" or latest.last_update_status == "InProgress":
                 self.activate(function)
         self._catalog.counted()
-        self._use.counted(known)
+        await self._use.counted(known)
         for name in known:
             try:
                 await self._measure(name)
