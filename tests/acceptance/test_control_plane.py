@@ -314,6 +314,11 @@ def test_a_layer_is_shared_by_its_policy_alone(servers: Callable[..., Server]) -
     content = {"ZipFile": make_zip({"python/shared.py": "HERE = True"})}
     arn = owner.publish_layer_version(LayerName="shared", Content=content)["LayerVersionArn"]
     assert refused(other.get_layer_version_by_arn, Arn=arn)[0] == "AccessDeniedException"
+    plain = arn.rpartition(":")[0]
+    assert refused(other.list_layer_versions, LayerName=plain)[0] == "AccessDeniedException"
+    assert refused(other.list_layer_versions, LayerName=plain + "-not")[0] == (
+        "AccessDeniedException"
+    )
     statement = {
         "LayerName": "shared", "VersionNumber": 1, "StatementId": "other",
         "Action": "lambda:GetLayerVersion", "Principal": "222222222222",
@@ -323,6 +328,8 @@ def test_a_layer_is_shared_by_its_policy_alone(servers: Callable[..., Server]) -
         "ResourceConflictException"
     )
     assert other.get_layer_version_by_arn(Arn=arn)["Version"] == 1
+    # One version is shared, and no list of what else there is.
+    assert refused(other.list_layer_versions, LayerName=plain)[0] == "AccessDeniedException"
     policy = json.loads(
         owner.get_layer_version_policy(LayerName="shared", VersionNumber=1)["Policy"]
     )
@@ -557,6 +564,10 @@ def test_a_function_url_is_configured(functions: Functions) -> None:
         "AWS_IAM", "RESPONSE_STREAM", cors,
     )  # fmt: skip
     assert changed["FunctionUrl"] == made["FunctionUrl"]
+    every = {"AllowOrigins": ["https://example.com", "*"], "AllowCredentials": True}
+    for operation in (client.create_function_url_config, client.update_function_url_config):
+        code, said = refused(operation, FunctionName=name, AuthType="NONE", Cors=every)
+        assert code == "InvalidParameterValueException" and "wildcard" in said
     listed = client.list_function_url_configs(FunctionName=name)["FunctionUrlConfigs"]
     assert [each["FunctionUrl"] for each in listed] == [made["FunctionUrl"]]
     client.delete_function_url_config(FunctionName=name)

@@ -112,6 +112,8 @@ def test_a_bomb_in_an_object_is_refused_at_once(server: Server, bomber: User) ->
         including = {"Resources": RESOURCE, "Mappings": {"Fn::Transform": location}}
         body = json.dumps(including)
         assert message in attempt(stacks, "create_stack", TemplateBody=body)
+        s3.delete_object(Bucket="bombs", Key=key)
+    s3.delete_bucket(Bucket="bombs")
 
 
 def multiplied(levels: int) -> Any:
@@ -173,6 +175,8 @@ def test_a_stack_that_contains_itself_ends_at_a_bound(server: Server, bomber: Us
     status, why = deploy(bomber.client("cloudformation"), "loop", template)
     assert status == "ROLLBACK_COMPLETE"
     assert "levels deep" in why
+    s3.delete_object(Bucket="loops", Key="t.json")
+    s3.delete_bucket(Bucket="loops")
 
 
 def test_a_template_larger_than_the_quota_is_refused(bomber: User) -> None:

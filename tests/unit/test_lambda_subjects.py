@@ -14,6 +14,7 @@ ACCOUNT = "111111111111"
 PLACE = f"arn:aws:lambda:r-1:{ACCOUNT}"
 MAPPING = "0c3a7f6e-0000-4000-8000-000000000000"
 SIGNING = f"{PLACE}:code-signing-config:csc-0123456789abcdef0"
+FOREIGN = "arn:aws:lambda:r-1:222222222222:layer:l"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/r"
 
 
@@ -61,6 +62,8 @@ def asked(operation: str, **parameters: Any) -> set[tuple[str, str]]:
         ("GetFunction", {"FunctionName": f"{ACCOUNT}:function:f:live"}, {"function:f:live"}),
         ("GetFunction", {"FunctionName": "f", "Qualifier": "1"}, {"function:f:1"}),
         ("GetLayerVersion", {"LayerName": "l", "VersionNumber": 3}, {"layer:l:3"}),
+        ("GetLayerVersion", {"LayerName": FOREIGN, "VersionNumber": 3}, {f"{FOREIGN}:3"}),
+        ("ListLayerVersions", {"LayerName": FOREIGN}, {FOREIGN}),
         ("ListTags", {"Resource": f"{PLACE}:function:f"}, {"function:f"}),
     ],
 )  # fmt: skip
@@ -75,3 +78,48 @@ def test_a_role_that_is_passed_is_asked_about() -> None:
         ("lambda:CreateFunction", "function:f"),
         ("iam:PassRole", ROLE),
     }
+
+
+def test_a_layer_that_is_used_is_asked_about() -> None:
+    layers = [f"{PLACE}:layer:mine:1", f"{FOREIGN}:2"]
+    assert asked("UpdateFunctionConfiguration", FunctionName="f", Layers=layers) == {
+        ("lambda:UpdateFunctionConfiguration", "function:f"),
+        ("lambda:GetLayerVersion", "layer:mine:1"),
+        ("lambda:GetLayerVersion", f"{FOREIGN}:2"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("operation", "parameters", "keys"),
+    [
+        (
+            "UpdateEventSourceMapping", {"UUID": MAPPING, "FunctionName": "f"},
+            {("lambda:functionarn", f"{PLACE}:function:f")},
+        ),
+        (
+            "CreateEventSourceMapping", {"FunctionName": f"{PLACE}:function:f:live"},
+            {("lambda:functionarn", f"{PLACE}:function:f:live")},
+        ),
+        (
+            "AddPermission", {"FunctionName": "f", "Principal": "sns.amazonaws.com"},
+            {("lambda:principal", "sns.amazonaws.com")},
+        ),
+        (
+            "CreateFunction",
+            {"FunctionName": "f", "CodeSigningConfigArn": SIGNING, "Layers": ["a", "b"],
+             "Tags": {"Team": "x"}},
+            {("lambda:codesigningconfigarn", SIGNING), ("lambda:layer", "a"),
+             ("lambda:layer", "b"), ("aws:requesttag/team", "x"), ("aws:tagkeys", "Team")},
+        ),
+        ("UntagResource", {"Resource": "r", "TagKeys": ["a"]}, {("aws:tagkeys", "a")}),
+        ("CreateFunctionUrlConfig", {"FunctionName": "f", "AuthType": "NONE"},
+         {("lambda:functionurlauthtype", "NONE")}),
+        ("Invoke", {"FunctionName": "f"}, set()),
+    ],
+)  # fmt: skip
+def test_an_operation_brings_the_context_keys_that_policies_look_at(
+    operation: str, parameters: dict[str, Any], keys: set[tuple[str, str]]
+) -> None:
+    context = Context(Principal(ACCOUNT, "K", "r-1", "lambda"), "", {})
+    first = next(of_lambda(operation, context, parameters))
+    assert set(first.keys) == keys

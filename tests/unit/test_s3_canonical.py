@@ -73,11 +73,12 @@ def test_a_parameter_that_is_given_twice_is_refused() -> None:
         b"<!DOCTYPE a><a/>",
         '<?xml version="1.0" encoding="UTF-16"?><a/>'.encode("utf-16"),
         '<?xml version="1.0" encoding="UTF-16"?><!DOCTYPE a><a/>'.encode("utf-16-be"),
-        b"<a>" * 30 + b"</a>" * 30,
+        b"<a>" * 40 + b"</a>" * 40,
         b"<a>" + b"<b/>" * 200_001 + b"</a>",
         b"<a>\xff</a>",
         b"<a",
         b"text",
+        b"<?x y?><a/>",
     ],
     ids=lambda document: repr(document[:30]),
 )
@@ -88,12 +89,12 @@ def test_a_document_that_is_not_plain_xml_within_limits_is_refused(document: byt
 
 def test_a_document_is_written_again_with_a_checksum_of_its_own() -> None:
     namespace = b'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
-    body = b"<?x y?><!-- note --><Delete " + namespace
+    body = b"<!-- note --><Delete " + namespace
     body += b"><Object><Key><![CDATA[\xc3\xbc]]></Key></Object></Delete>"
     root, sent = s3_documents.canonical({"delete": ""}, body)
     assert root is not None
     assert list(s3_documents.deleted(root)) == [("\u00fc", "")]
-    assert b"<?x y" not in sent and b"<!" not in sent and namespace in sent
+    assert b"<!" not in sent and namespace in sent
     digest = base64.b64encode(hashlib.md5(sent, usedforsecurity=False).digest()).decode()
     assert s3_documents.digests(sent) == {"content-md5": digest}
 

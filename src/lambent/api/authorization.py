@@ -33,6 +33,12 @@ _LAMBDA_ACTIONS = {
 }
 # These name no resource, whatever narrows them.
 _OF_NO_RESOURCE = {"CreateEventSourceMapping", "ListEventSourceMappings", "ListFunctions"}
+_LAMBDA_KEYS = (
+    ("AuthType", "lambda:functionurlauthtype"),
+    ("FunctionUrlAuthType", "lambda:functionurlauthtype"),
+    ("CodeSigningConfigArn", "lambda:codesigningconfigarn"),
+    ("Principal", "lambda:principal"),
+)
 # Nobody is ever refused these; whether a role may be assumed its trust policy has a say in, so
 # that is asked where the role is at hand.
 _FREE = {"AssumeRole", "GetCallerIdentity", "GetAccessKeyInfo", "GetSessionToken"}
@@ -115,19 +121,45 @@ def of_lambda(operation: str, context: Context, parameters: Parameters) -> Itera
     """The Lambda API's."""
     account = _owner(context, parameters)
     action = "lambda:" + _LAMBDA_ACTIONS.get(operation, operation)
-    keys = (("lambda:functionurlauthtype", str(parameters.get("AuthType", ""))),)
-    for resource in _of_lambda(operation, context.region, account, parameters):
-        yield Subject(action, resource, account, keys if "AuthType" in parameters else ())
+    invokes = operation in _LAMBDA_ACTIONS
+    keys = () if invokes else tuple(_lambda_keys(operation, context, account, parameters))
+    for resource in _of_lambda(operation, context, account, parameters):
+        yield Subject(action, resource, account, keys)
+    for layer in parameters.get("Layers", ()):
+        yield Subject("lambda:GetLayerVersion", str(layer), account)
     if "Role" in parameters:
         passed = (("iam:passedtoservice", "lambda.amazonaws.com"),)
         yield Subject("iam:PassRole", parameters["Role"], account, passed)
 
 
+def _lambda_keys(
+    operation: str, context: Context, account: str, parameters: Parameters
+) -> Iterator[tuple[str, str]]:
+    """Lambda's own context keys; a name that comes more than once has several values.
+
+    Source: Service Authorization Reference, "Condition keys for AWS Lambda".
+    """
+    for name, key in _LAMBDA_KEYS:
+        if name in parameters:
+            yield key, str(parameters[name])
+    if operation.endswith("EventSourceMapping") and "FunctionName" in parameters:
+        place = f"arn:aws:lambda:{context.region}:{account}"
+        yield "lambda:functionarn", f"{place}:function:{_function(parameters)}"
+    for layer in parameters.get("Layers", ()):
+        yield "lambda:layer", str(layer)
+    tags = parameters.get("Tags")
+    for name, value in tags.items() if isinstance(tags, dict) else ():
+        yield f"aws:requesttag/{str(name).lower()}", str(value)
+        yield "aws:tagkeys", str(name)
+    for name in parameters.get("TagKeys", ()):
+        yield "aws:tagkeys", str(name)
+
+
 def _of_lambda(
-    operation: str, region: str, account: str, parameters: Parameters
+    operation: str, context: Context, account: str, parameters: Parameters
 ) -> tuple[str, ...]:
     """The resources that an operation of Lambda names: each must be allowed."""
-    place = f"arn:aws:lambda:{region}:{account}"
+    place = f"arn:aws:lambda:{context.region}:{account}"
     if operation in _OF_NO_RESOURCE:
         return ("*",)
     named = [
@@ -142,8 +174,10 @@ def _of_lambda(
         named.append(f"{place}:function:{_function(parameters)}")
     elif "LayerName" in parameters:
         version = parameters.get("VersionNumber")
-        name = str(parameters["LayerName"]).rpartition(":layer:")[2]
-        named.append(f"{place}:layer:{name}" + (f":{version}" if version is not None else ""))
+        layer = str(parameters["LayerName"])
+        if not layer.startswith("arn:"):
+            layer = f"{place}:layer:{layer}"
+        named.append(layer + (f":{version}" if version is not None else ""))
     return tuple(named) or ("*",)
 
 

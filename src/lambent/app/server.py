@@ -444,7 +444,7 @@ class App:
                 metrics_model,
                 operations.handlers_of(metrics_model, CloudWatch(self.metrics)),
                 asks(authorization.of_cloudwatch),
-                body_limits.METRICS,
+                {},
             ),
             "logs": JsonService(
                 logs_model,

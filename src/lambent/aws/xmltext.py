@@ -13,6 +13,8 @@ _DECLARATION = re.compile(
     rb"""(?:\s+encoding\s*=\s*["'](?i:utf-8)["'])?"""
     rb"""(?:\s+standalone\s*=\s*["'](?:yes|no)["'])?\s*\?>"""
 )
+# Instructions, document types, entities; comments and CDATA sections declare nothing.
+_DECLARING = re.compile(rb"<(?:\?|!(?!--|\[CDATA\[))")
 _MARK = b"\xef\xbb\xbf"
 
 
@@ -33,7 +35,7 @@ def parse(body: bytes, limit: int) -> Element:
     declared = _DECLARATION.match(text)
     text = text[declared.end() :] if declared is not None else text
     # What is left can declare nothing: an encoding, an entity, an instruction.
-    if b"<?" in text or b"<!" in text:
+    if _DECLARING.search(text):
         raise Refused("declarations are not taken")
     if text.count(b"<") > 2 * MOST_NODES:
         raise Refused("there are too many elements")

@@ -172,6 +172,29 @@ class Authorizer:
             return
         self._refuse(principal, subject, found)
 
+    def check_ahead(self, principal: Principal, subject: Subject) -> None:
+        """Raise AccessDenied where no policy of the resource could allow the request.
+
+        To be asked before anything is looked up about a resource: its own policies deny it whatever
+        the context, or the resource is another account's and they allow nothing.
+        """
+        within = principal.account == subject.owner or principal.anonymous
+        if principal.is_root or principal.asking is not None or principal.anonymous:
+            return
+        if within and not self.enforcing:
+            return
+        if len(subject.resource) > LONGEST_NAME:
+            self._refuse_long(principal, subject)
+        policies = self._policies(principal, subject)
+        if policies is None:
+            self._refuse(principal, subject, _of_no_holder(subject))
+            return
+        request = _request(principal.requester, subject, {})
+        decision = evaluate(request, _unconditional(policies))
+        allowing = any(each.allows for policy in policies.identity for each in policy.statements)
+        if decision.outcome is Outcome.EXPLICIT_DENY or not (within or allowing):
+            self._refuse(principal, subject, decision)
+
     def _refuse(self, principal: Principal, subject: Subject, decision: Decision) -> None:
         told = message(_request(principal.requester, subject, {}), decision)
         within = principal.account == subject.owner or principal.anonymous
@@ -253,6 +276,7 @@ class Authorizer:
                 "aws:principalservicename": [principal.asking.service],
                 "aws:requestedregion": [principal.region],
                 "aws:resourceaccount": [subject.owner],
+                **{name: [value] for name, value in subject.keys},
             }
         keys = {
             **self._clock_keys(int(now)),
@@ -280,7 +304,9 @@ class Authorizer:
                 keys[f"aws:principaltag/{name.lower()}"] = [value]
             if grant.source_identity:
                 keys["aws:sourceidentity"] = [grant.source_identity]
-        keys.update((name, [value]) for name, value in subject.keys)
+        # A key that comes more than once has several values.
+        for name in dict.fromkeys(name for name, _ in subject.keys):
+            keys[name] = [value for each, value in subject.keys if each == name]
         return keys
 
 
@@ -316,6 +342,15 @@ def _request(requester: Requester, subject: Subject, keys: dict[str, list[str]])
 def _about(policy: Policy, action: str, arn: list[str]) -> Policy:
     """A policy's statements that speak of an action on a resource, whatever their conditions."""
     return Policy(tuple(each for each in policy.statements if each.may_concern(action, arn)))
+
+
+def _unconditional(policies: Policies) -> Policies:
+    """What its principal's policies say in every context."""
+
+    def plain(policy: Policy) -> Policy:
+        return Policy(tuple(each for each in policy.statements if not each.conditional))
+
+    return Policies([plain(each) for each in policies.identity])
 
 
 def _conditional(policies: Policies) -> bool:

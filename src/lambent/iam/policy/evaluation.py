@@ -128,9 +128,12 @@ class _Evaluation:
         """How directly a statement of a resource's policy names the requester."""
         assert statement.principals is not None
         reach = _reach(statement.principals, self._request.requester)
-        if statement.but_principals:
-            return _Reach.ROLE if reach is _Reach.NOT_AT_ALL else _Reach.NOT_AT_ALL
-        return reach
+        if not statement.but_principals:
+            return reach
+        if reach is _Reach.ACCOUNT and not statement.allows:
+            # Who is spared a denial is named; the account's name does not spare its users.
+            return _Reach.ROLE
+        return _Reach.ROLE if reach is _Reach.NOT_AT_ALL else _Reach.NOT_AT_ALL
 
 
 def _reach(principals: Principals, requester: Requester) -> _Reach:

@@ -20,7 +20,17 @@ Clients = Callable[[str], Client]
 Names = Callable[..., str]
 
 _READY_SECONDS = 120
-_GONE = ("ResourceNotFoundException", "NoSuchEntity")
+_GONE = (
+    "ResourceNotFoundException",
+    "NoSuchEntity",
+    "AWS.SimpleQueueService.NonExistentQueue",
+    "QueueDoesNotExist",
+    "NotFound",
+    "NotFoundException",
+    "NoSuchBucket",
+    "NoSuchBucketPolicy",
+    "ParameterNotFound",
+)
 
 
 def removing(call: Callable[[], Any]) -> None:

@@ -81,6 +81,14 @@ class Permits:
         except Refused as refused:
             raise Denied(_message(str(refused))) from None
 
+    def ask_new(self, action: str, arn: str, noun: str, name: str) -> None:
+        """Raise Denied unless who acts may make a resource, ValueError if it is there already."""
+        self.ask(action, arn, about=arn)
+        who = acting()
+        service = action.partition(":")[0]
+        if facts(self._stack, service, who.account, who.region, arn):
+            raise ValueError(f"{noun} {name} already exists")
+
     def assume(self, role: str) -> None:
         """Act as a role from here on; raises Denied where the role does not let it."""
         who = acting()

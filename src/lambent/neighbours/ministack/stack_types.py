@@ -1,7 +1,8 @@
-"""CloudFormation's resource types that the services here make: what names them, what they take.
+"""CloudFormation's resource types that are offered: what names them, what they take, what they do.
 
-One entry per type.  ``properties`` are those of AWS's resource specification; any other is refused,
-as CloudFormation refuses it.
+One entry per type.  A resource is made, changed and removed by calls of the API as the stack's
+principal, so each call is authorised as any request: by the name it carries, which is the name that
+is used, against the resource's own policy, with ``iam:PassRole`` where it takes it.
 """
 
 from __future__ import annotations
@@ -15,30 +16,36 @@ from typing import Any
 class Type:
     """A resource type.
 
-    arn: what follows ``arn:aws:SERVICE:REGION:ACCOUNT:`` before the name; an S3 bucket has neither
-    region nor account.  named: the property that names the resource, or the list of resources it
-    belongs to.  making, changing, removing: the actions asked about.  roles: where it names roles
-    (``*`` is every element of a list) that are passed to ``passed_to``.
+    named: the property that names the resource, or what it belongs to; "" if nothing does.
+    properties: those of AWS's resource specification; any other is refused.
+    calls: the operations of the API it is made of.
+    roles: where it names roles (``*`` is every element of a list), passed to the service passed_to.
+    without_effect: properties that are taken and change nothing here.
     """
 
-    service: str
-    arn: str
     named: str
-    making: str
-    changing: str
-    removing: str
     properties: frozenset[str]
+    calls: frozenset[str] = frozenset()
     roles: tuple[str, ...] = ()
     passed_to: str = ""
+    without_effect: frozenset[str] = frozenset()
 
 
-def unsupported(kind: Type, properties: dict[str, Any]) -> str:
+def unsupported(kind: Type, properties: Any) -> str:
     """CloudFormation's message about a property that the type lacks; "" if there is none."""
+    if not isinstance(properties, dict):
+        return "Properties must be an object"
     unknown = sorted(str(each) for each in properties.keys() - kind.properties)
     return f"Encountered unsupported property {unknown[0]}" if unknown else ""
 
 
-def values(document: Any, path: str) -> Iterator[Any]:
+def roles(kind: Type, properties: dict[str, Any]) -> set[str]:
+    """The roles that a resource's properties name."""
+    found = (value for path in kind.roles for value in _values(properties, path))
+    return {str(each) for each in found if each}
+
+
+def _values(document: Any, path: str) -> Iterator[Any]:
     """What a document has at a path of names parted by dots; ``*`` is every element of a list."""
     if not path:
         yield document
@@ -46,116 +53,104 @@ def values(document: Any, path: str) -> Iterator[Any]:
     name, _, rest = path.partition(".")
     if name == "*":
         for each in document if isinstance(document, list) else ():
-            yield from values(each, rest)
+            yield from _values(each, rest)
     elif isinstance(document, dict) and name in document:
-        yield from values(document[name], rest)
+        yield from _values(document[name], rest)
 
 
-def _names(text: str) -> frozenset[str]:
+def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
 TYPES = {
     "AWS::S3::Bucket": Type(
-        service="s3",
-        arn="",
         named="BucketName",
-        making="CreateBucket",
-        changing="CreateBucket",
-        removing="DeleteBucket",
-        properties=_names(
+        properties=_words(
             "AccelerateConfiguration AccessControl AnalyticsConfigurations BucketEncryption "
-            "BucketName CorsConfiguration IntelligentTieringConfigurations InventoryConfigurations "
-            "LifecycleConfiguration LoggingConfiguration MetadataConfiguration "
-            "MetadataTableConfiguration MetricsConfigurations NotificationConfiguration "
-            "ObjectLockConfiguration ObjectLockEnabled OwnershipControls "
-            "PublicAccessBlockConfiguration ReplicationConfiguration Tags VersioningConfiguration "
-            "WebsiteConfiguration"
+            "BucketName CorsConfiguration IntelligentTieringConfigurations "
+            "InventoryConfigurations LifecycleConfiguration LoggingConfiguration "
+            "MetadataConfiguration MetadataTableConfiguration MetricsConfigurations "
+            "NotificationConfiguration ObjectLockConfiguration ObjectLockEnabled "
+            "OwnershipControls PublicAccessBlockConfiguration ReplicationConfiguration Tags "
+            "VersioningConfiguration WebsiteConfiguration"
+        ),
+        calls=_words(
+            "s3:CreateBucket s3:DeleteBucket s3:PutBucketVersioning "
+            "s3:PutBucketNotificationConfiguration s3:PutBucketCors s3:DeleteBucketCors "
+            "s3:PutPublicAccessBlock s3:DeletePublicAccessBlock s3:PutBucketWebsite "
+            "s3:DeleteBucketWebsite"
         ),
         roles=("ReplicationConfiguration.Role",),
         passed_to="s3.amazonaws.com",
+        without_effect=_words(
+            "AccelerateConfiguration AccessControl AnalyticsConfigurations BucketEncryption "
+            "IntelligentTieringConfigurations InventoryConfigurations LifecycleConfiguration "
+            "LoggingConfiguration MetadataConfiguration MetadataTableConfiguration "
+            "MetricsConfigurations ObjectLockConfiguration OwnershipControls "
+            "ReplicationConfiguration Tags"
+        ),
     ),
     "AWS::S3::BucketPolicy": Type(
-        service="s3",
-        arn="",
         named="Bucket",
-        making="PutBucketPolicy",
-        changing="PutBucketPolicy",
-        removing="DeleteBucketPolicy",
-        properties=_names("Bucket PolicyDocument"),
+        properties=_words("Bucket PolicyDocument"),
+        calls=_words("s3:PutBucketPolicy s3:DeleteBucketPolicy"),
     ),
     "AWS::SQS::Queue": Type(
-        service="sqs",
-        arn="",
         named="QueueName",
-        making="CreateQueue",
-        changing="SetQueueAttributes",
-        removing="DeleteQueue",
-        properties=_names(
+        properties=_words(
             "ContentBasedDeduplication DeduplicationScope DelaySeconds FifoQueue "
-            "FifoThroughputLimit KmsDataKeyReusePeriodSeconds KmsMasterKeyId MaximumMessageSize "
-            "MessageRetentionPeriod QueueName ReceiveMessageWaitTimeSeconds RedriveAllowPolicy "
-            "RedrivePolicy SqsManagedSseEnabled Tags VisibilityTimeout"
+            "FifoThroughputLimit KmsDataKeyReusePeriodSeconds KmsMasterKeyId "
+            "MaximumMessageSize MessageRetentionPeriod QueueName "
+            "ReceiveMessageWaitTimeSeconds RedriveAllowPolicy RedrivePolicy "
+            "SqsManagedSseEnabled Tags VisibilityTimeout"
+        ),
+        calls=_words(
+            "sqs:CreateQueue sqs:SetQueueAttributes sqs:TagQueue sqs:UntagQueue sqs:DeleteQueue"
         ),
     ),
     "AWS::SQS::QueuePolicy": Type(
-        service="sqs",
-        arn="",
         named="Queues",
-        making="SetQueueAttributes",
-        changing="SetQueueAttributes",
-        removing="SetQueueAttributes",
-        properties=_names("PolicyDocument Queues"),
+        properties=_words("PolicyDocument Queues"),
+        calls=_words("sqs:SetQueueAttributes"),
     ),
     "AWS::SNS::Topic": Type(
-        service="sns",
-        arn="",
         named="TopicName",
-        making="CreateTopic",
-        changing="SetTopicAttributes",
-        removing="DeleteTopic",
-        properties=_names(
-            "ArchivePolicy ContentBasedDeduplication DataProtectionPolicy DeliveryStatusLogging "
-            "DisplayName FifoThroughputScope FifoTopic KmsMasterKeyId SignatureVersion "
-            "Subscription Tags TopicName TracingConfig"
+        properties=_words(
+            "ArchivePolicy ContentBasedDeduplication DataProtectionPolicy "
+            "DeliveryStatusLogging DisplayName FifoThroughputScope FifoTopic KmsMasterKeyId "
+            "SignatureVersion Subscription Tags TopicName TracingConfig"
+        ),
+        calls=_words(
+            "sns:CreateTopic sns:SetTopicAttributes sns:Subscribe sns:Unsubscribe "
+            "sns:ListSubscriptionsByTopic sns:TagResource sns:UntagResource sns:DeleteTopic"
         ),
         roles=(
             "DeliveryStatusLogging.*.SuccessFeedbackRoleArn",
             "DeliveryStatusLogging.*.FailureFeedbackRoleArn",
         ),
         passed_to="sns.amazonaws.com",
+        without_effect=_words("DataProtectionPolicy DeliveryStatusLogging"),
     ),
     "AWS::SNS::TopicPolicy": Type(
-        service="sns",
-        arn="",
         named="Topics",
-        making="SetTopicAttributes",
-        changing="SetTopicAttributes",
-        removing="SetTopicAttributes",
-        properties=_names("PolicyDocument Topics"),
+        properties=_words("PolicyDocument Topics"),
+        calls=_words("sns:SetTopicAttributes"),
     ),
     "AWS::SNS::Subscription": Type(
-        service="sns",
-        arn="",
         named="TopicArn",
-        making="Subscribe",
-        changing="SetSubscriptionAttributes",
-        removing="Unsubscribe",
-        properties=_names(
-            "DeliveryPolicy Endpoint FilterPolicy FilterPolicyScope Protocol RawMessageDelivery "
-            "RedrivePolicy Region ReplayPolicy SubscriptionRoleArn TopicArn"
+        properties=_words(
+            "DeliveryPolicy Endpoint FilterPolicy FilterPolicyScope Protocol "
+            "RawMessageDelivery RedrivePolicy Region ReplayPolicy SubscriptionRoleArn "
+            "TopicArn"
         ),
+        calls=_words("sns:Subscribe sns:SetSubscriptionAttributes sns:Unsubscribe"),
         roles=("SubscriptionRoleArn",),
         passed_to="sns.amazonaws.com",
+        without_effect=_words("Region ReplayPolicy"),
     ),
     "AWS::DynamoDB::Table": Type(
-        service="dynamodb",
-        arn="table/",
         named="TableName",
-        making="CreateTable",
-        changing="UpdateTable",
-        removing="DeleteTable",
-        properties=_names(
+        properties=_words(
             "AttributeDefinitions BillingMode ContributorInsightsSpecification "
             "DeletionProtectionEnabled GlobalSecondaryIndexes KeySchema "
             "KinesisStreamSpecification LocalSecondaryIndexes OnDemandThroughput "
@@ -163,107 +158,289 @@ TYPES = {
             "SSESpecification StreamSpecification TableClass TableName Tags "
             "TimeToLiveSpecification WarmThroughput"
         ),
+        calls=_words(
+            "dynamodb:CreateTable dynamodb:UpdateTable dynamodb:UpdateTimeToLive "
+            "dynamodb:PutResourcePolicy dynamodb:DescribeTable dynamodb:TagResource "
+            "dynamodb:UntagResource dynamodb:DeleteTable"
+        ),
+        without_effect=_words(
+            "ContributorInsightsSpecification KinesisStreamSpecification "
+            "PointInTimeRecoverySpecification"
+        ),
     ),
     "AWS::Events::Rule": Type(
-        service="events",
-        arn="rule/",
         named="Name",
-        making="PutRule",
-        changing="PutRule",
-        removing="DeleteRule",
-        properties=_names(
+        properties=_words(
             "Description EventBusName EventPattern Name RoleArn ScheduleExpression State Tags "
             "Targets"
         ),
-        roles=("RoleArn", "Targets.*.RoleArn"),
+        calls=_words(
+            "events:PutRule events:PutTargets events:RemoveTargets events:TagResource "
+            "events:UntagResource events:DeleteRule"
+        ),
+        roles=(
+            "RoleArn",
+            "Targets.*.RoleArn",
+        ),
         passed_to="events.amazonaws.com",
     ),
     "AWS::Events::EventBus": Type(
-        service="events",
-        arn="event-bus/",
         named="Name",
-        making="CreateEventBus",
-        changing="UpdateEventBus",
-        removing="DeleteEventBus",
-        properties=_names(
-            "DeadLetterConfig Description EventSourceName KmsKeyIdentifier LogConfig Name Policy "
-            "Tags"
+        properties=_words(
+            "DeadLetterConfig Description EventSourceName KmsKeyIdentifier LogConfig Name "
+            "Policy Tags"
+        ),
+        calls=_words(
+            "events:CreateEventBus events:UpdateEventBus events:PutPermission "
+            "events:RemovePermission events:TagResource events:UntagResource "
+            "events:DeleteEventBus"
         ),
     ),
     "AWS::Scheduler::Schedule": Type(
-        service="scheduler",
-        arn="schedule/",
         named="Name",
-        making="CreateSchedule",
-        changing="UpdateSchedule",
-        removing="DeleteSchedule",
-        properties=_names(
-            "Description EndDate FlexibleTimeWindow GroupName KmsKeyArn Name ScheduleExpression "
-            "ScheduleExpressionTimezone StartDate State Target"
+        properties=_words(
+            "Description EndDate FlexibleTimeWindow GroupName KmsKeyArn Name "
+            "ScheduleExpression ScheduleExpressionTimezone StartDate State Target"
         ),
+        calls=_words("scheduler:CreateSchedule scheduler:UpdateSchedule scheduler:DeleteSchedule"),
         roles=("Target.RoleArn",),
         passed_to="scheduler.amazonaws.com",
     ),
     "AWS::Scheduler::ScheduleGroup": Type(
-        service="scheduler",
-        arn="schedule-group/",
         named="Name",
-        making="CreateScheduleGroup",
-        changing="CreateScheduleGroup",
-        removing="DeleteScheduleGroup",
-        properties=_names("Name Tags"),
+        properties=_words("Name Tags"),
+        calls=_words(
+            "scheduler:CreateScheduleGroup scheduler:GetScheduleGroup scheduler:TagResource "
+            "scheduler:UntagResource scheduler:DeleteScheduleGroup"
+        ),
     ),
     "AWS::Kinesis::Stream": Type(
-        service="kinesis",
-        arn="stream/",
         named="Name",
-        making="CreateStream",
-        changing="UpdateShardCount",
-        removing="DeleteStream",
-        properties=_names(
+        properties=_words(
             "DesiredShardLevelMetrics Name RetentionPeriodHours ShardCount StreamEncryption "
             "StreamModeDetails Tags"
         ),
+        calls=_words(
+            "kinesis:CreateStream kinesis:UpdateStreamMode "
+            "kinesis:IncreaseStreamRetentionPeriod kinesis:DecreaseStreamRetentionPeriod "
+            "kinesis:StartStreamEncryption kinesis:StopStreamEncryption "
+            "kinesis:AddTagsToStream kinesis:RemoveTagsFromStream kinesis:DeleteStream"
+        ),
+        without_effect=_words("DesiredShardLevelMetrics"),
     ),
     "AWS::KMS::Key": Type(
-        service="kms",
-        arn="key/",
         named="",
-        making="CreateKey",
-        changing="PutKeyPolicy",
-        removing="ScheduleKeyDeletion",
-        properties=_names(
+        properties=_words(
             "BypassPolicyLockoutSafetyCheck Description Enabled EnableKeyRotation KeyPolicy "
-            "KeySpec KeyUsage MultiRegion Origin PendingWindowInDays RotationPeriodInDays Tags"
+            "KeySpec KeyUsage MultiRegion Origin PendingWindowInDays RotationPeriodInDays "
+            "Tags"
+        ),
+        calls=_words(
+            "kms:CreateKey kms:UpdateKeyDescription kms:PutKeyPolicy kms:EnableKey "
+            "kms:DisableKey kms:EnableKeyRotation kms:DisableKeyRotation kms:TagResource "
+            "kms:UntagResource kms:DescribeKey kms:ScheduleKeyDeletion"
         ),
     ),
     "AWS::KMS::Alias": Type(
-        service="kms",
-        arn="",
         named="AliasName",
-        making="CreateAlias",
-        changing="UpdateAlias",
-        removing="DeleteAlias",
-        properties=_names("AliasName TargetKeyId"),
+        properties=_words("AliasName TargetKeyId"),
+        calls=_words("kms:CreateAlias kms:UpdateAlias kms:DeleteAlias"),
     ),
     "AWS::SSM::Parameter": Type(
-        service="ssm",
-        arn="parameter/",
         named="Name",
-        making="PutParameter",
-        changing="PutParameter",
-        removing="DeleteParameter",
-        properties=_names("AllowedPattern DataType Description Name Policies Tags Tier Type Value"),
+        properties=_words("AllowedPattern DataType Description Name Policies Tags Tier Type Value"),
+        calls=_words(
+            "ssm:PutParameter ssm:AddTagsToResource ssm:RemoveTagsFromResource ssm:DeleteParameter"
+        ),
     ),
     "AWS::SecretsManager::Secret": Type(
-        service="secretsmanager",
-        arn="secret:",
         named="Name",
-        making="CreateSecret",
-        changing="UpdateSecret",
-        removing="DeleteSecret",
-        properties=_names(
+        properties=_words(
             "Description GenerateSecretString KmsKeyId Name ReplicaRegions SecretString Tags Type"
         ),
+        calls=_words(
+            "secretsmanager:CreateSecret secretsmanager:GetRandomPassword "
+            "secretsmanager:UpdateSecret secretsmanager:ReplicateSecretToRegions "
+            "secretsmanager:TagResource secretsmanager:UntagResource "
+            "secretsmanager:DeleteSecret"
+        ),
+    ),
+    "AWS::Lambda::Function": Type(
+        named="FunctionName",
+        properties=_words(
+            "Architectures CapacityProviderConfig Code CodeSigningConfigArn DeadLetterConfig "
+            "Description DurableConfig Environment EphemeralStorage FileSystemConfigs "
+            "FunctionName FunctionScalingConfig Handler ImageConfig KmsKeyArn Layers "
+            "LoggingConfig MemorySize PackageType PublishToLatestPublished RecursiveLoop "
+            "ReservedConcurrentExecutions Role Runtime RuntimeManagementConfig SnapStart Tags "
+            "TenancyConfig Timeout TracingConfig VpcConfig"
+        ),
+        calls=_words(
+            "lambda:CreateFunction lambda:GetFunctionConfiguration lambda:UpdateFunctionCode "
+            "lambda:UpdateFunctionConfiguration lambda:PutFunctionConcurrency "
+            "lambda:DeleteFunctionConcurrency lambda:TagResource lambda:UntagResource "
+            "lambda:DeleteFunction"
+        ),
+        roles=("Role",),
+        passed_to="lambda.amazonaws.com",
+        without_effect=_words(
+            "CapacityProviderConfig FunctionScalingConfig PublishToLatestPublished "
+            "RecursiveLoop RuntimeManagementConfig"
+        ),
+    ),
+    "AWS::Lambda::Version": Type(
+        named="FunctionName",
+        properties=_words(
+            "CodeSha256 Description FunctionName FunctionScalingConfig "
+            "ProvisionedConcurrencyConfig RuntimePolicy"
+        ),
+        calls=_words("lambda:PublishVersion lambda:DeleteFunction"),
+        without_effect=_words("FunctionScalingConfig ProvisionedConcurrencyConfig RuntimePolicy"),
+    ),
+    "AWS::Lambda::Alias": Type(
+        named="FunctionName",
+        properties=_words(
+            "Description FunctionName FunctionVersion Name ProvisionedConcurrencyConfig "
+            "RoutingConfig"
+        ),
+        calls=_words("lambda:CreateAlias lambda:UpdateAlias lambda:DeleteAlias"),
+        without_effect=_words("ProvisionedConcurrencyConfig"),
+    ),
+    "AWS::Lambda::Permission": Type(
+        named="FunctionName",
+        properties=_words(
+            "Action EventSourceToken FunctionName FunctionUrlAuthType InvokedViaFunctionUrl "
+            "Principal PrincipalOrgID SourceAccount SourceArn"
+        ),
+        calls=_words("lambda:AddPermission lambda:RemovePermission"),
+    ),
+    "AWS::Lambda::Url": Type(
+        named="TargetFunctionArn",
+        properties=_words("AuthType Cors InvokeMode Qualifier TargetFunctionArn"),
+        calls=_words(
+            "lambda:CreateFunctionUrlConfig lambda:UpdateFunctionUrlConfig "
+            "lambda:DeleteFunctionUrlConfig"
+        ),
+    ),
+    "AWS::Lambda::EventSourceMapping": Type(
+        named="",
+        properties=_words(
+            "AmazonManagedKafkaEventSourceConfig BatchSize BisectBatchOnFunctionError "
+            "DestinationConfig DocumentDBEventSourceConfig Enabled EventSourceArn "
+            "FilterCriteria FunctionName FunctionResponseTypes KmsKeyArn LoggingConfig "
+            "MaximumBatchingWindowInSeconds MaximumRecordAgeInSeconds MaximumRetryAttempts "
+            "MetricsConfig ParallelizationFactor ProvisionedPollerConfig Queues ScalingConfig "
+            "SelfManagedEventSource SelfManagedKafkaEventSourceConfig "
+            "SourceAccessConfigurations StartingPosition StartingPositionTimestamp Tags "
+            "Topics TumblingWindowInSeconds"
+        ),
+        calls=_words(
+            "lambda:CreateEventSourceMapping lambda:UpdateEventSourceMapping "
+            "lambda:DeleteEventSourceMapping"
+        ),
+    ),
+    "AWS::Lambda::LayerVersion": Type(
+        named="LayerName",
+        properties=_words(
+            "CompatibleArchitectures CompatibleRuntimes Content Description LayerName LicenseInfo"
+        ),
+        calls=_words("lambda:PublishLayerVersion lambda:DeleteLayerVersion"),
+    ),
+    "AWS::Lambda::LayerVersionPermission": Type(
+        named="LayerVersionArn",
+        properties=_words("Action LayerVersionArn OrganizationId Principal"),
+        calls=_words("lambda:AddLayerVersionPermission lambda:RemoveLayerVersionPermission"),
+    ),
+    "AWS::Lambda::EventInvokeConfig": Type(
+        named="FunctionName",
+        properties=_words(
+            "DestinationConfig FunctionName MaximumEventAgeInSeconds MaximumRetryAttempts Qualifier"
+        ),
+        calls=_words("lambda:PutFunctionEventInvokeConfig lambda:DeleteFunctionEventInvokeConfig"),
+    ),
+    "AWS::Logs::LogGroup": Type(
+        named="LogGroupName",
+        properties=_words(
+            "BearerTokenAuthenticationEnabled DataProtectionPolicy DeletionProtectionEnabled "
+            "FieldIndexPolicies KmsKeyId LogGroupClass LogGroupName ResourcePolicyDocument "
+            "RetentionInDays Tags"
+        ),
+        calls=_words(
+            "logs:CreateLogGroup logs:DescribeLogGroups logs:PutRetentionPolicy "
+            "logs:DeleteRetentionPolicy logs:DeleteLogGroup"
+        ),
+        without_effect=_words(
+            "BearerTokenAuthenticationEnabled DataProtectionPolicy DeletionProtectionEnabled "
+            "FieldIndexPolicies KmsKeyId LogGroupClass ResourcePolicyDocument"
+        ),
+    ),
+    "AWS::IAM::Role": Type(
+        named="RoleName",
+        properties=_words(
+            "AssumeRolePolicyDocument Description ManagedPolicyArns MaxSessionDuration Path "
+            "PermissionsBoundary Policies RoleName Tags"
+        ),
+        calls=_words(
+            "iam:CreateRole iam:GetRole iam:PutRolePolicy iam:DeleteRolePolicy "
+            "iam:AttachRolePolicy iam:DetachRolePolicy iam:DeleteRole "
+            "iam:UpdateAssumeRolePolicy iam:UpdateRole"
+        ),
+    ),
+    "AWS::IAM::User": Type(
+        named="UserName",
+        properties=_words(
+            "Groups LoginProfile ManagedPolicyArns Path PermissionsBoundary Policies Tags UserName"
+        ),
+        calls=_words(
+            "iam:CreateUser iam:GetUser iam:PutUserPolicy iam:DeleteUserPolicy "
+            "iam:AttachUserPolicy iam:DetachUserPolicy iam:DeleteUser iam:AddUserToGroup "
+            "iam:RemoveUserFromGroup"
+        ),
+        without_effect=_words("LoginProfile"),
+    ),
+    "AWS::IAM::Group": Type(
+        named="GroupName",
+        properties=_words("GroupName ManagedPolicyArns Path Policies"),
+        calls=_words(
+            "iam:CreateGroup iam:GetGroup iam:PutGroupPolicy iam:DeleteGroupPolicy "
+            "iam:AttachGroupPolicy iam:DetachGroupPolicy iam:DeleteGroup"
+        ),
+    ),
+    "AWS::IAM::Policy": Type(
+        named="PolicyName",
+        properties=_words("Groups PolicyDocument PolicyName Roles Users"),
+        calls=_words(
+            "iam:PutRolePolicy iam:DeleteRolePolicy iam:PutUserPolicy iam:DeleteUserPolicy "
+            "iam:PutGroupPolicy iam:DeleteGroupPolicy"
+        ),
+    ),
+    "AWS::IAM::ManagedPolicy": Type(
+        named="ManagedPolicyName",
+        properties=_words("Description Groups ManagedPolicyName Path PolicyDocument Roles Users"),
+        calls=_words(
+            "iam:CreatePolicy iam:CreatePolicyVersion iam:ListPolicyVersions "
+            "iam:DeletePolicyVersion iam:DeletePolicy iam:AttachRolePolicy "
+            "iam:DetachRolePolicy iam:AttachUserPolicy iam:DetachUserPolicy "
+            "iam:AttachGroupPolicy iam:DetachGroupPolicy"
+        ),
+    ),
+    "AWS::IAM::AccessKey": Type(
+        named="UserName",
+        properties=_words("Serial Status UserName"),
+        calls=_words("iam:CreateAccessKey iam:DeleteAccessKey"),
+        without_effect=_words("Serial Status"),
+    ),
+    "AWS::CloudFormation::Stack": Type(
+        named="",
+        properties=_words("NotificationARNs Parameters Tags TemplateURL TimeoutInMinutes"),
+        without_effect=_words("NotificationARNs TimeoutInMinutes"),
+    ),
+    "AWS::CloudFormation::WaitCondition": Type(
+        named="",
+        properties=_words("Count Handle Timeout"),
+    ),
+    "AWS::CloudFormation::WaitConditionHandle": Type(
+        named="",
+        properties=_words(""),
     ),
 }

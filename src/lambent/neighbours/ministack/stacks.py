@@ -1,35 +1,44 @@
-"""CloudFormation's resources: Lambda's, IAM's and log groups made by Lambent, the rest by leave.
+"""CloudFormation's resources, each made through Lambent's API.
 
-A stack acts with the rights of who asked for it, or of the role it was given: for what Lambent
-makes through its API, signed with a session of that principal; for what the services here make,
-after asking whether that principal may.  Types of services that are not offered are unknown.
+A stack acts with the rights of who asked for it, or of the role it was given: its calls are signed
+with a session of that principal, and are authorised as any other.  Types of services that are not
+offered are unknown.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
+from collections.abc import Callable
 from typing import Any
 
 from lambent.neighbours.ministack import (
+    stack_drift,
+    stack_events,
     stack_functions,
     stack_identities,
+    stack_keys,
+    stack_messages,
     stack_reads,
     stack_roles,
+    stack_stores,
     template_expansion,
 )
 from lambent.neighbours.ministack.adapter import MiniStack, need
 from lambent.neighbours.ministack.ours import Lambent
+from lambent.neighbours.ministack.stack_functions import Kind, Made
 from lambent.neighbours.ministack.stack_permits import Permits, acting, client
-from lambent.neighbours.ministack.stack_types import TYPES, Type, unsupported, values
+from lambent.neighbours.ministack.stack_types import TYPES, Type, roles, unsupported
 
 Properties = dict[str, Any]
 
+_NESTED = "AWS::CloudFormation::Stack"
 # Of CloudFormation itself, which make nothing elsewhere.
 _PLAIN = (
     "AWS::CloudFormation::WaitCondition",
     "AWS::CloudFormation::WaitConditionHandle",
-    "AWS::CloudFormation::Stack",
+    _NESTED,
     "AWS::CloudFormation::CustomResource",
     "AWS::CDK::Metadata",
 )
@@ -44,6 +53,7 @@ def install(stack: MiniStack, lambent: Lambent) -> None:
         template_expansion.install()
         stack_reads.install(permits)
         stack_roles.install(permits)
+        stack_drift.install(permits)
 
     stack.at_first_use("cloudformation", prepare)
 
@@ -61,142 +71,107 @@ class _Types:
         functions._get_func_record_for_ref = lambda arn: (arn, arn, arn)
         functions._execution_record_for_config = lambda arn, _: arn
         functions._execute_function_with_config_scope = _run
-        provisioners = MiniStack.part("cloudformation.provisioners")
-        table: dict[str, Any] = need(provisioners, "_RESOURCE_HANDLERS")
-        name = need(provisioners, "_physical_name")
+        table: dict[str, Any] = need(
+            MiniStack.part("cloudformation.provisioners"), "_RESOURCE_HANDLERS"
+        )
         kept = {kind: table[kind] for kind in _PLAIN if kind in table}
-        self._physical = name
-        guarded = {kind: self._guarded(kind, table[kind]) for kind in TYPES}
-        ours = {
-            kind: _handlers(made)
-            for kind, made in (
-                *stack_functions.kinds(client, name).items(),
-                *stack_identities.kinds(client, name).items(),
-            )
-        }
+        kept[_NESTED] = self._nested(kept[_NESTED])
+        ours = {name: self._handlers(name, kind) for name, kind in self._kinds().items()}
         table.clear()
-        table.update({**kept, **guarded, **ours})
+        table.update({**{name: _checked(name, each) for name, each in kept.items()}, **ours})
         # Lambent may ask the services here before it answers, so nothing here may wait for it.
         deployment = MiniStack.part("cloudformation.stacks")
         waits = need(deployment, "_runs_on_worker_thread")
         deployment._runs_on_worker_thread = lambda kind: kind in ours or waits(kind)
 
-    def _guarded(self, name: str, handlers: dict[str, Any]) -> dict[str, Any]:
-        """MiniStack's handlers of a type, which ask first whether the stack may."""
-        kind = TYPES[name]
-        create, delete = handlers["create"], handlers["delete"]
-        update = handlers.get("update")
-
-        def creating(logical_id: str, properties: Properties, stack: str) -> Any:
-            given = self._named(name, properties, logical_id, stack)
-            self._permit(kind, kind.making, _resources(kind, given), given)
-            return create(logical_id, given, stack)
-
-        def updating(identity: str, old: Properties, new: Properties, *rest: Any) -> Any:
-            if update is None:
-                return creating(rest[1], new, rest[0])
-            if kind.named and old.get(kind.named) != new.get(kind.named):
-                # The handler may replace the resource: it makes the one and removes the other.
-                given = self._named(name, new, rest[1], rest[0])
-                self._permit(kind, kind.making, _resources(kind, given), given)
-                self._permit(kind, kind.removing, _resources(kind, old, identity), {})
-            self._permit(kind, kind.changing, _resources(kind, old, identity), new)
-            return update(identity, old, new, *rest[: 2 if with_logical_id else 1])
-
-        def deleting(identity: str, properties: Properties) -> None:
-            self._permit(kind, kind.removing, _resources(kind, properties, identity), {})
-            delete(identity, properties)
-
-        with_logical_id = handlers.get("update_with_logical_id")
-        # Without an import: no handler of it says which resource becomes the stack's.
+    def _kinds(self) -> dict[str, Kind]:
         return {
-            "create": creating,
-            "update": updating,
-            "update_with_logical_id": True,
-            "delete": deleting,
+            **stack_functions.kinds(client, _physical_name),
+            **stack_identities.kinds(client, _physical_name),
+            **stack_messages.kinds(client, _physical_name, self._permits),
+            **stack_events.kinds(client, _physical_name, self._permits),
+            **stack_stores.kinds(client, _physical_name, self._permits),
+            **stack_keys.kinds(client, _physical_name, self._permits),
         }
 
-    def _named(self, name: str, properties: Properties, logical_id: str, stack: str) -> Properties:
-        """The properties with the name that the resource gets; raises ValueError."""
-        kind = TYPES[name]
+    def _handlers(self, name: str, kind: Kind) -> dict[str, Any]:
+        """A type of ours as MiniStack calls it."""
+        own = TYPES[name]
+
+        def create(logical_id: str, properties: Properties, stack: str) -> Made:
+            self._pass(own, {}, properties)
+            return kind.create(logical_id, properties, stack)
+
+        def update(identity: str, old: Properties, new: Properties, *rest: str) -> Made:
+            self._pass(own, old, new)
+            return kind.update(identity, old, new, *rest)
+
+        # Without an import: whether who imports a resource may read it is asked by none.
+        handlers = {"create": create, "update": update, "delete": kind.delete}
+        return {**_checked(name, handlers), "update_with_logical_id": True}
+
+    def _pass(self, kind: Type, old: Properties, new: Properties) -> None:
+        """Raise Denied unless who acts may pass on the roles that are new."""
+        for role in sorted(roles(kind, new) - roles(kind, old)):
+            keys = {"iam:passedtoservice": kind.passed_to}
+            self._permits.ask("iam:PassRole", role, keys=keys)
+
+    def _nested(self, handlers: dict[str, Any]) -> dict[str, Any]:
+        """A stack in a stack, for those who may make one by themselves."""
+        ask = self._permits.ask
+
+        def create(logical_id: str, properties: Properties, stack: str) -> Any:
+            who = acting()
+            place = f"arn:aws:cloudformation:{who.region}:{who.account}:stack/"
+            ask("cloudformation:CreateStack", f"{place}{stack}-{logical_id}-*/*")
+            return handlers["create"](logical_id, properties, stack)
+
+        def update(identity: str, *rest: Any) -> Any:
+            ask("cloudformation:UpdateStack", identity)
+            return handlers["update"](identity, *rest)
+
+        def delete(identity: str, properties: Properties) -> Any:
+            ask("cloudformation:DeleteStack", identity)
+            return handlers["delete"](identity, properties)
+
+        return {**handlers, "create": create, "update": update, "delete": delete}
+
+
+def _checked(name: str, handlers: dict[str, Any]) -> dict[str, Any]:
+    """Handlers that refuse properties which the type lacks, and say which are missing."""
+    kind = TYPES.get(name)
+    if kind is None:
+        return handlers
+
+    def create(logical_id: str, properties: Properties, *rest: Any) -> Any:
+        return _telling(lambda: handlers["create"](logical_id, properties, *rest), properties)
+
+    def update(identity: str, old: Properties, new: Properties, *rest: Any) -> Any:
+        return _telling(lambda: handlers["update"](identity, old, new, *rest), new)
+
+    def _telling(handler: Callable[[], Any], properties: Properties) -> Any:
         wrong = unsupported(kind, properties)
         if wrong:
             raise ValueError(wrong)
-        given = properties.get(kind.named)
-        if not kind.named or kind.named in ("Queues", "Topics", "TopicArn", "Bucket"):
-            return properties
-        if not given:
-            given = self._generated(name, logical_id, stack)
-            given += ".fifo" if str(properties.get("FifoQueue")).lower() == "true" else ""
-        if not isinstance(given, str) or given.startswith("arn:"):
-            raise ValueError(f"{kind.named} is not valid: a name is expected.")
-        return {**properties, kind.named: given}
+        try:
+            return handler()
+        except (KeyError, AttributeError, TypeError, IndexError) as error:
+            raise ValueError(f"Properties validation failed: {error!r}") from error
 
-    def _generated(self, name: str, logical_id: str, stack: str) -> str:
-        """The name that MiniStack would give to a resource without one."""
-        if name == "AWS::SSM::Parameter":
-            return f"/{stack}/{logical_id}"
-        if name == "AWS::KMS::Alias":
-            return f"alias/{stack}-{logical_id}"
-        longest = {"s3": 63, "sqs": 75, "sns": 256, "dynamodb": 255, "events": 64, "scheduler": 64}
-        service = TYPES[name].service
-        lower = service in ("s3", "kinesis")
-        most = longest.get(service, 128)
-        return str(self._physical(stack, logical_id, lowercase=lower, max_len=most))
-
-    def _permit(
-        self, kind: Type, action: str, resources: list[str], properties: Properties
-    ) -> None:
-        """Raise ValueError if the stack may not; also for the roles that properties pass on."""
-        for resource in resources:
-            self._permits.ask(f"{kind.service}:{action}", resource)
-        for path in kind.roles:
-            for role in values(properties, path):
-                if role:
-                    keys = {"iam:passedtoservice": kind.passed_to}
-                    self._permits.ask("iam:PassRole", str(role), keys=keys)
+    found = {**handlers, "create": create}
+    return {**found, "update": update} if "update" in handlers else found
 
 
-def _resources(kind: Type, properties: Properties, identity: str = "") -> list[str]:
-    """The ARNs of what a resource is; identity: its physical id, "" before it is made."""
-    named = properties.get(kind.named)
-    if kind.named in ("Queues", "Topics"):
-        names = named if isinstance(named, list) else [named]
-    elif kind.named in ("TopicArn", "Bucket"):
-        names = [named]
-    else:
-        names = [identity or named]
-    if kind.service == "events" and kind.arn == "rule/":
-        bus = str(properties.get("EventBusName") or "default").rpartition("/")[2]
-        names = [each if bus == "default" else f"{bus}/{each}" for each in names]
-    if kind.service == "scheduler" and kind.arn == "schedule/":
-        names = [f"{properties.get('GroupName') or 'default'}/{each}" for each in names]
-    return [_arn(kind, str(each or "*")) for each in names]
-
-
-def _arn(kind: Type, name: str) -> str:
-    if name.startswith("arn:"):
-        return name
-    who = acting()
-    if kind.service == "s3":
-        return f"arn:aws:s3:::{name}"
-    if kind.service == "sqs":
-        name = name.rpartition("/")[2]  # of a URL
-    if kind.service == "ssm":
-        name = name.removeprefix("/")
-    if kind.service == "secretsmanager":
-        name += "-??????"
-    return f"arn:aws:{kind.service}:{who.region}:{who.account}:{kind.arn}{name}"
-
-
-def _handlers(kind: Any) -> dict[str, Any]:
-    """A type of ours as MiniStack wants it."""
-    return {
-        "create": kind.create,
-        "update": kind.update,
-        "update_with_logical_id": True,
-        "delete": kind.delete,
-    }
+def _physical_name(
+    stack: str, logical_id: str, *, max_len: int = 128, lowercase: bool = False, drawn: bool = False
+) -> str:
+    """The name of a resource that has none; drawn: another one for each that is made."""
+    provisioners = MiniStack.part("cloudformation.provisioners")
+    seed = need(provisioners, "_NAME_SEED")
+    if drawn:
+        seed.set(secrets.token_hex(4))
+    name = need(provisioners, "_physical_name")
+    return str(name(stack, logical_id, max_len=max_len, lowercase=lowercase))
 
 
 def _run(arn: str, event: dict[str, Any]) -> None:
