@@ -135,7 +135,8 @@ def _presigned(link: Link, wire: Wire, keys: Keys) -> str:
 _LOOKED_AT = re.compile(
     # Lists of all names, which the fuzzing user may read.
     r"s3\.(_list_buckets|bucket_region|_bucket_)|secretsmanager\.(_list_secrets|<listcomp>)"
-    r"|kinesis\._list_streams|kms\._list_aliases|dynamodb_streams\._enabled_stream_info"
+    r"|kinesis\._list_streams|eventbridge\._list_event_buses|kms\._list_aliases"
+    r"|dynamodb_streams\._enabled_stream_info"
     # What an index tells is the index's.
     r"|dynamodb\._(describe|update)_contributor_insights|dynamodb\._(query|scan|search_vectors) get"
     r"|dynamodb\._(list_tags|validate_tag_arn|resource_arn_exists) contains"
