@@ -238,3 +238,13 @@ def test_documents_have_aws_quotas() -> None:
     for name, length in (("TemplateBody", 51_201), ("StackPolicyBody", 16_385)):
         with pytest.raises(Unreadable, match="Member must have length less than"):
             check({name: "x" * length})
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"ChangeSetType": "IMPORT"}, {"ImportExistingResources": "True"}]
+)
+def test_resources_are_not_imported(parameters: dict[str, str]) -> None:
+    """None of them would be asked about."""
+    with pytest.raises(Unreadable, match="not offered"):
+        check(parameters)
+    check({"ChangeSetType": "CREATE", "ImportExistingResources": "false"})

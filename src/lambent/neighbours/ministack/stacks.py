@@ -28,6 +28,7 @@ from lambent.neighbours.ministack import (
 )
 from lambent.neighbours.ministack.adapter import MiniStack, need
 from lambent.neighbours.ministack.ours import Lambent
+from lambent.neighbours.ministack.signing import Failed
 from lambent.neighbours.ministack.stack_functions import Kind, Made
 from lambent.neighbours.ministack.stack_permits import Permits, acting, client
 from lambent.neighbours.ministack.stack_types import TYPES, Type, roles, unsupported
@@ -177,8 +178,15 @@ def _physical_name(
 
 
 def _run(arn: str, event: dict[str, Any]) -> None:
-    """Run the function behind a custom resource; it answers at the event's ResponseURL."""
-    client("lambda").call("Invoke", FunctionName=arn, Payload=json.dumps(event).encode())
+    """Run the function behind a custom resource; it answers at the event's ResponseURL.
+
+    Where it cannot be run, that is the answer: nothing else would ever come.
+    """
+    try:
+        client("lambda").call("Invoke", FunctionName=arn, Payload=json.dumps(event).encode())
+    except Failed as error:
+        told = {"Status": "FAILED", "Reason": str(error)}
+        answered(event["ResponseURL"].rpartition("/")[2], json.dumps(told).encode())
 
 
 def _answer_here(token: str) -> str:
