@@ -58,12 +58,12 @@ def test_texts_are_parsed_or_refused(cases: Cases) -> None:
             text = mutated(rng, text)
         began = time.process_time()
         try:
-            found = template_text.parse(text)
+            document = template_text.parse(text)
         except template_text.Malformed:
             continue
         finally:
             assert time.process_time() - began < 2, text
-        json.dumps(found)  # nothing but what JSON has
+        json.dumps(document)  # nothing but what JSON has
 
 
 def test_patterns_agree_with_pythons_own(cases: Cases) -> None:
@@ -152,8 +152,8 @@ def proper(rng: random.Random, kind: str) -> dict[str, Any]:
             },
         },
     }
-    found, named = known.get(kind, {}), TYPES[kind].named
-    return {**found, named: [name] if named in ("Queues", "Topics") else name} if named else found
+    given, named = known.get(kind, {}), TYPES[kind].named
+    return {**given, named: [name] if named in ("Queues", "Topics") else name} if named else given
 
 
 def template_of(rng: random.Random) -> dict[str, Any]:

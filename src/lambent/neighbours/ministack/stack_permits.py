@@ -63,7 +63,7 @@ class Permits:
     ) -> None:
         """Raise Denied unless who acts may.
 
-        about: what the resource's own policy is found by (``facts``), "" where it has none.
+        about: what the resource's own policy is looked up by (``facts``), "" where it has none.
         """
         who = acting()
         known: dict[str, str] = {}
@@ -99,15 +99,15 @@ class Permits:
         """Act as a role that was passed before from here on; raises Denied where it may not."""
         who = acting()
         try:
-            told = self._lambent.ask("/assume", role=role, proof=proof, account=who.account)
+            answer = self._lambent.ask("/assume", role=role, proof=proof, account=who.account)
         except Refused:
             raise Denied(f"Role {role} is invalid or cannot be assumed") from None
-        act_for(told.decode(), who.account, who.region)
+        act_for(answer.decode(), who.account, who.region)
 
 
-def _message(told: str) -> str:
+def _message(answer: str) -> str:
     """What the server's answer says."""
     try:
-        return str(json.loads(told)["message"])
+        return str(json.loads(answer)["message"])
     except (ValueError, KeyError, TypeError):
-        return told
+        return answer
