@@ -277,3 +277,24 @@ def test_a_header_that_commands_a_service_must_be_signed(service: str) -> None:
     sigv4.check_signed(claim, {"x-amz-date": "", "x-amz-security-token": "", "accept": ""})
     with pytest.raises(sigv4.SignatureError, match="not signed"):
         sigv4.check_signed(claim, {"x-amz-target": "AmazonSQS.DeleteQueue"})
+
+
+def test_little_of_what_requests_say_is_kept() -> None:
+    """Anybody can send heads, a hundred thousand different ones."""
+    place = "AKIA/20270115/us-east-1/lambda/aws4_request"
+    kept = (sigv4._credential, sigv4._canonical_path, sigv4._read_stamp)
+    before = [each.cache_info().currsize for each in kept]
+    for number in range(10):
+        names = ";".join(["host", f"x-{number}", "x" * 10_000])
+        authorization = (
+            f"AWS4-HMAC-SHA256 Credential={place}, SignedHeaders={names}, Signature=" + "0" * 64
+        )
+        stamp = "2027" + "0" * 10_000 + str(number)
+        headers = {"authorization": authorization, "x-amz-date": stamp}
+        claim = sigv4.read_claim(headers, {})
+        assert claim is not None and len(claim.signed_headers) == 3
+        with pytest.raises(sigv4.SignatureError):
+            sigv4.check_time(claim, 1_800_000_000.0)
+        path = "/" + "a" * 10_000 + str(number)
+        assert sigv4.canonical_path(path, "lambda") == path
+    assert [each.cache_info().currsize for each in kept] == before

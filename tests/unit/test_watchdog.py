@@ -120,7 +120,7 @@ HUNG = """
 import asyncio
 from lambent.neighbours.ministack.__main__ import stay_alive
 async def main():
-    living = asyncio.ensure_future(stay_alive(0.2))
+    living = asyncio.ensure_future(stay_alive(1.0))
     await asyncio.sleep({turns})
     {then}
 asyncio.run(main())
@@ -133,5 +133,5 @@ def test_the_services_end_themselves_where_their_loop_hangs() -> None:
     program = HUNG.format(turns=0.01, then=endless)
     ran = subprocess.run([sys.executable, "-c", program], timeout=30, stderr=subprocess.PIPE)
     assert ran.returncode == 1 and b"re/__init__.py" in ran.stderr
-    program = HUNG.format(turns=0.6, then="raise SystemExit(7)")
+    program = HUNG.format(turns=2.0, then="raise SystemExit(7)")
     assert subprocess.run([sys.executable, "-c", program], timeout=30).returncode == 7
