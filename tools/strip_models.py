@@ -118,6 +118,35 @@ SERVICES: dict[str, tuple[str, ...] | None] = {
         "StartLiveTail",
     ),
 }
+# Services whose requests the gateway reads and rebuilds: what they take, not what they answer.
+_PARAMETERS = (
+    "AddTagsToResource",
+    "DeleteParameter",
+    "DeleteParameters",
+    "DescribeParameters",
+    "GetParameter",
+    "GetParameterHistory",
+    "GetParameters",
+    "GetParametersByPath",
+    "LabelParameterVersion",
+    "ListTagsForResource",
+    "PutParameter",
+    "RemoveTagsFromResource",
+    "UnlabelParameterVersion",
+)
+REQUESTS: dict[str, tuple[str, ...] | None] = {
+    "cloudformation": None,
+    "dynamodb": None,
+    "dynamodbstreams": None,
+    "events": None,
+    "kinesis": None,
+    "kms": None,
+    "scheduler": None,
+    "secretsmanager": None,
+    "sns": None,
+    "sqs": None,
+    "ssm": _PARAMETERS,
+}
 _DROPPED = {
     "documentation",
     "documentationUrl",
@@ -137,8 +166,13 @@ _DROPPED = {
 }
 
 
-def _strip_shape(shape: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in shape.items() if key not in _DROPPED}
+# What a request's structure can be read without: the service itself holds values to these.
+_CONSTRAINTS = {"pattern", "min", "max", "enum", "required", "sensitive", "exception", "error"}
+
+
+def _strip_shape(shape: dict[str, Any], requests_only: bool) -> dict[str, Any]:
+    dropped = _DROPPED | _CONSTRAINTS if requests_only else _DROPPED
+    kept = {key: value for key, value in shape.items() if key not in dropped}
     if "members" in kept:
         kept["members"] = {
             name: {key: value for key, value in member.items() if key not in _DROPPED}
@@ -165,11 +199,14 @@ def _reachable(model: dict[str, Any], names: list[str]) -> set[str]:
     return found
 
 
-def strip(service: str, wanted: tuple[str, ...] | None) -> dict[str, Any]:
-    """One service's model, reduced to the wanted operations (None: all)."""
+def strip(
+    service: str, wanted: tuple[str, ...] | None, requests_only: bool = False
+) -> dict[str, Any]:
+    """One service's model, reduced to the wanted operations (None: all), or to their requests."""
     model = botocore.loaders.Loader().load_service_model(service, "service-2")
+    dropped = _DROPPED | {"output", "errors"} if requests_only else _DROPPED
     operations = {
-        name: {key: value for key, value in operation.items() if key not in _DROPPED}
+        name: {key: value for key, value in operation.items() if key not in dropped}
         for name, operation in model["operations"].items()
         if wanted is None or name in wanted
     }
@@ -195,14 +232,18 @@ def strip(service: str, wanted: tuple[str, ...] | None) -> dict[str, Any]:
             if key in model["metadata"]
         },
         "operations": operations,
-        "shapes": {name: _strip_shape(model["shapes"][name]) for name in sorted(names)},
+        "shapes": {
+            name: _strip_shape(model["shapes"][name], requests_only) for name in sorted(names)
+        },
     }
 
 
 def main() -> None:
     """Write every model."""
-    for service, wanted in SERVICES.items():
-        text = json.dumps(strip(service, wanted), separators=(",", ":"))
+    models = {service: strip(service, wanted) for service, wanted in SERVICES.items()}
+    models |= {service: strip(service, wanted, True) for service, wanted in REQUESTS.items()}
+    for service, stripped in models.items():
+        text = json.dumps(stripped, separators=(",", ":"))
         (TARGET / f"{service}.json").write_text(text + "\n")
 
 

@@ -23,9 +23,17 @@ class FunctionReference:
     qualifier: str | None = None
 
 
-@functools.lru_cache(4096)
+# Characters of the longest reference, with room.
+_LONGEST = 300
+
+
 def parse_function(text: str) -> FunctionReference | None:
     """Read a name, partial ARN or ARN, with or without qualifier; None if it is none of them."""
+    return _parsed(text) if len(text) <= _LONGEST else None
+
+
+@functools.lru_cache(4096)
+def _parsed(text: str) -> FunctionReference | None:
     match = _REFERENCE.fullmatch(text)
     if match is None:
         return None

@@ -110,6 +110,16 @@ class Settings:
         "Largest object, or part of one, in a request to S3 (AWS: 5 GiB); the embedded S3 holds it "
         "in memory while it is written.",
     )
+    embedded_megabytes: int = _setting(
+        0,
+        "Memory that the embedded services may use; a request that needs more fails. 0: half of "
+        "the machine's.",
+    )
+    embedded_silent_seconds: float = _setting(
+        20.0,
+        "The embedded services are ended and started again when they have answered nothing for "
+        "this long, in which they used as much processor time.",
+    )
     account_concurrency: int = _setting(
         1000, "Invocations of one account and region that may run at the same time."
     )
@@ -176,6 +186,11 @@ class Settings:
     unzipped_bytes: int = _setting(
         250 * 1024 * 1024, "Largest unpacked code with its layers (AWS: 250 MiB)."
     )
+    account_code_megabytes: int = _setting(
+        76_800,
+        "Disk that the code of one account may use, archives and what they unpack to (AWS: 75 GB "
+        "of archives in a region).",
+    )
     log_group_bytes: int = _setting(
         64 * 1024 * 1024, "Disk one log group may use; the oldest events go first."
     )
@@ -204,6 +219,13 @@ class Settings:
     def data_path(self) -> Path:
         """The data directory, resolved."""
         return Path(self.data_dir).expanduser().resolve()
+
+    @property
+    def embedded_bytes(self) -> int:
+        """Memory that the embedded services may use, in bytes."""
+        if self.embedded_megabytes:
+            return self.embedded_megabytes * 1024 * 1024
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lambent.store import repository as repository_module
 from lambent.store.base import Store
 from lambent.store.memory import MemoryStore
 from lambent.store.repository import Missing, Repository, Taken
@@ -90,5 +91,27 @@ def test_pages_follow_the_keys(run: Callable[[Scenario], None]) -> None:
         assert [each.name for each in await repository.everything()] == [
             "a/1", "a/2", "a/3", "b/1",
         ]  # fmt: skip
+
+    run(scenario)
+
+
+def test_what_is_kept_at_hand_is_bounded_in_bytes_and_the_rest_is_read_again(
+    run: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repository_module, "_CACHED_BYTES", 10_000)
+
+    async def scenario(store: Store) -> None:
+        repository = Repository(store, "c/", Counter)
+        for number in range(20):
+            await repository.create(str(number), Counter("n" * 1000, number))
+        at_hand = [each for each in range(20) if repository.known(str(each)) is not None]
+        assert at_hand == list(range(11, 20))
+        assert (await repository.get("0")).value == 0
+        await repository.create("large", Counter("n" * 50_000))
+        assert repository.known("19") is None and repository.known("large") is not None
+        for number in range(20):
+            await repository.delete(str(number))
+        await repository.delete("large")
+        assert repository._cached_bytes == 0
 
     run(scenario)

@@ -180,3 +180,42 @@ def test_a_topic_takes_no_address_it_cannot_reach(server: Server) -> None:
     with pytest.raises(sns.exceptions.InvalidParameterException) as refused:
         sns.subscribe(TopicArn=topic, Protocol="http", Endpoint="http://127.0.0.1:1/")
     assert "not offered" in str(refused.value)
+
+
+def test_a_rule_sends_to_another_bus_with_a_role_only(server: Server) -> None:
+    events, sqs, iam = (server.client(name) for name in ("events", "sqs", "iam"))
+    bus = events.create_event_bus(Name="second")["EventBusArn"]
+    url = sqs.create_queue(QueueName="second-bus")["QueueUrl"]
+    rule = events.put_rule(
+        Name="all", EventBusName="second", EventPattern='{"source": [{"prefix": ""}]}'
+    )["RuleArn"]
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": QUEUE + "second-bus",
+        "Condition": {"ArnEquals": {"aws:SourceArn": rule}},
+    }
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(_policy(statement))})
+    target = {"Id": "q", "Arn": QUEUE + "second-bus"}
+    events.put_targets(Rule="all", EventBusName="second", Targets=[target])
+    trust = {
+        "Effect": "Allow",
+        "Action": "sts:AssumeRole",
+        "Principal": {"Service": "events.amazonaws.com"},
+    }
+    role = iam.create_role(
+        RoleName="between-buses", AssumeRolePolicyDocument=json.dumps(_policy(trust))
+    )["Role"]["Arn"]
+    allow = {"Effect": "Allow", "Action": "events:PutEvents", "Resource": bus}
+    iam.put_role_policy(
+        RoleName="between-buses", PolicyName="p", PolicyDocument=json.dumps(_policy(allow))
+    )
+    for source, more in (("without", {}), ("with", {"RoleArn": role})):
+        events.put_rule(Name=source, EventPattern=json.dumps({"source": [source]}))
+        events.put_targets(Rule=source, Targets=[{"Id": "b", "Arn": bus, **more}])
+        entry = {"Source": source, "DetailType": "d", "Detail": "{}"}
+        assert events.put_events(Entries=[entry])["FailedEntryCount"] == 0
+    (message,) = eventually(lambda: sqs.receive_message(QueueUrl=url).get("Messages"))
+    assert json.loads(message["Body"])["source"] == "with"
+    assert "Messages" not in sqs.receive_message(QueueUrl=url)

@@ -117,11 +117,11 @@ def test_a_segment_past_its_time_is_removed_from_the_disk(tmp_path: Any) -> None
     async def scenario() -> None:
         store = LogStore(tmp_path, 1 << 20)
         for group, days in (("kept", 7), ("gone", 1), ("forever", None)):
-            await store.create("0", "r", group, 0)
-            await store.update("0", "r", group, retention_days=days)
-            store.writer("0", "r", group, "s")(0, ["line"])
+            await store.create("0" * 12, "r", group, 0)
+            await store.update("0" * 12, "r", group, retention_days=days)
+            store.writer("0" * 12, "r", group, "s")(0, ["line"])
             await store.flush()
-            segment = store.folder("0", "r", group) / "0000000001.log"
+            segment = store.folder("0" * 12, "r", group) / "0000000001.log"
             os.utime(segment, (0, 2 * DAY))
         await store.expire(2 * DAY + 1.5 * DAY)
         left = {path.parent.name for path in tmp_path.glob("*/*/*/*.log")}

@@ -7,8 +7,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -314,6 +312,18 @@ def test_a_crash_of_the_neighbours_is_mended_while_lambda_goes_on(
     assert neighbours_of(server) != pid
 
 
+def test_services_that_do_not_answer_are_ended_and_started_again(
+    servers: Callable[..., Server],
+) -> None:
+    server = servers("--embedded-silent-seconds", "0.2")
+    _keep_something(server)
+    time.sleep(LAST_SECOND)
+    pid = neighbours_of(server)
+    os.kill(pid, signal.SIGSTOP)
+    _is_kept(server)
+    assert neighbours_of(server) != pid
+
+
 @pytest.mark.parametrize("victim", ["neighbours", "server"])
 def test_what_was_acknowledged_a_second_before_any_crash_is_there(
     servers: Callable[..., Server], victim: str
@@ -434,60 +444,6 @@ def test_what_is_too_large_is_refused(servers: Callable[..., Server]) -> None:
     url = sqs.create_queue(QueueName="small")["QueueUrl"]
     large = {"QueueUrl": url, "MessageBody": "x" * (13 * 1024 * 1024)}
     assert "TooLarge" in refusal(sqs.send_message, **large)
-
-
-# What the neighbours' process tries once it is shut off; run in a process of its own.
-_SHUT_OFF = """
-import json, os, signal, socket, sys
-from pathlib import Path
-from lambent.neighbours.ministack.__main__ import shut_off
-folder, secret, port = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-parent = os.getppid()
-shut_off(folder)
-def outcome(attempt):
-    try:
-        attempt()
-        return "done"
-    except OSError as error:
-        return type(error).__name__
-print(json.dumps({
-    "read": outcome(lambda: open(secret)),
-    "list": outcome(lambda: os.listdir(os.path.dirname(secret))),
-    "make": outcome(lambda: open(secret + ".new", "w")),
-    "look into": outcome(lambda: open(f"/proc/{parent}/environ").read()),
-    "signal": outcome(lambda: os.kill(parent, signal.SIGCONT)),
-    "connect": outcome(lambda: socket.create_connection(("127.0.0.1", port), 2)),
-    "mount": outcome(lambda: os.chroot("/")),
-    "keep": outcome(lambda: (folder / "kept").write_text("x")),
-    "run": outcome(lambda: __import__("hypercorn")),
-}))
-"""
-
-
-def test_the_neighbours_reach_their_folder_and_nothing_else(server: Server, tmp_path: Path) -> None:
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    secret = tmp_path / "secret.key"
-    secret.write_text("secret")
-    port = server.endpoint.rpartition(":")[2]
-    ran = subprocess.run(
-        [sys.executable, "-P", "-c", _SHUT_OFF, str(folder), str(secret), port],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found = json.loads(ran.stdout)
-    assert found.pop("connect") in ("ConnectionRefusedError", "OSError")
-    assert found == {
-        "read": "PermissionError",
-        "list": "PermissionError",
-        "make": "PermissionError",
-        "look into": "PermissionError",
-        "signal": "PermissionError",
-        "mount": "PermissionError",
-        "keep": "done",
-        "run": "done",
-    }
 
 
 def test_a_body_that_is_not_what_was_signed_is_not_kept(server: Server) -> None:

@@ -16,7 +16,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from lambent.aws import sigv4
+from lambent.aws import signed_body, sigv4
 from lambent.clock import utc
 from tests.conftest import Functions, Server, User, fetch, make_zip, start_server
 
@@ -126,7 +126,7 @@ def _put_chunks(
     cut: bool = False,
 ) -> int:
     """PUT an object in aws-chunked framing, as Java's and JavaScript's SDKs do; the status."""
-    payload = sigv4.SIGNED_STREAM_TRAILER if signed else sigv4.UNSIGNED_STREAM_TRAILER
+    payload = signed_body.SIGNED_STREAM_TRAILER if signed else signed_body.UNSIGNED_STREAM_TRAILER
     keys = (server.key["access_key_id"], server.key["secret_access_key"])
     now = utc(time.time())
     headers = sigv4.sign_headers(

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambent.aws import sigv2, sigv4
+from lambent.aws import signed_body, sigv2, sigv4
 from lambent.aws.parse import parse_query
 from lambent.clock import ManualClock
 from lambent.errors import ServiceError
@@ -123,9 +123,9 @@ def test_a_token_that_is_not_ours_is_nobodys(said: object, tail: bytes) -> None:
     ),
     declared=st.sampled_from(
         [
-            sigv4.SIGNED_STREAM,
-            sigv4.SIGNED_STREAM_TRAILER,
-            sigv4.UNSIGNED_STREAM_TRAILER,
+            signed_body.SIGNED_STREAM,
+            signed_body.SIGNED_STREAM_TRAILER,
+            signed_body.UNSIGNED_STREAM_TRAILER,
             sigv4.EMPTY_SHA256,
             sigv4.UNSIGNED,
         ]
@@ -134,7 +134,7 @@ def test_a_token_that_is_not_ours_is_nobodys(said: object, tail: bytes) -> None:
 def test_a_body_is_taken_or_refused(pieces: list[bytes], declared: str) -> None:
     scope = sigv4.scope_of("A", "20270115", "us-east-1", "s3")
     claim = sigv4.Claim(scope, "20270115T080000Z", ("host",), "0" * 64, None)
-    check = sigv4.BodyCheck(claim, sigv4.SigningKey("secret", scope), declared)
+    check = signed_body.BodyCheck(claim, sigv4.SigningKey("secret", scope), declared)
     try:
         for piece in pieces:
             check.feed(piece)

@@ -42,15 +42,30 @@ def test_a_preflight_is_told_what_is_configured() -> None:
 def test_an_origin_that_may_not_is_told_nothing() -> None:
     assert preflight(CORS, {**ASKS, "origin": "https://c.example"}) == []
     assert preflight(CORS, {**ASKS, "origin": "https://a.example.evil"}) == []
+    for origin in (
+        "null", "", "*", "http://a.example", "https://A.example", "https://a.example\t",
+        "https://a.example:443", "https://a.example/", "https://x.a.example",
+    ):  # fmt: skip
+        assert preflight(CORS, {**ASKS, "origin": origin}) == []
+        assert answered(CORS, {"origin": origin}, []) in (
+            [], [("access-control-expose-headers", "x-two,x-three")]
+        )  # fmt: skip
 
 
-@pytest.mark.parametrize(("credentials", "methods"), [(False, "*"), (True, "POST")])
-def test_a_star_with_credentials_is_written_out(credentials: bool, methods: str) -> None:
-    stars = {"AllowOrigins": ["*"], "AllowMethods": ["*"], "AllowCredentials": credentials}
+@pytest.mark.parametrize(("origin", "methods"), [("*", "*"), (ASKS["origin"], "POST")])
+def test_a_star_with_credentials_is_written_out(origin: str, methods: str) -> None:
+    stars = {"AllowOrigins": [origin], "AllowMethods": ["*"], "AllowCredentials": True}
     found = dict(preflight(stars, ASKS))
     assert found["access-control-allow-methods"] == methods
-    origin = "https://b.example" if credentials else "*"
     assert found["access-control-allow-origin"] == origin
+
+
+@pytest.mark.parametrize("origins", [["*"], ["https://a.example", "*"]])
+def test_no_origin_is_let_in_with_credentials_because_every_one_is(origins: list[str]) -> None:
+    every = {"AllowOrigins": origins, "AllowCredentials": True}
+    for headers in (dict(preflight(every, ASKS)), dict(answered(every, ASKS, []))):
+        assert headers["access-control-allow-origin"] == "*"
+        assert "access-control-allow-credentials" not in headers
 
 
 def test_the_configuration_goes_before_the_function() -> None:

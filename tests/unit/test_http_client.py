@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lambent.http import ClientGone, Exchange, HttpServer
-from lambent.http.client import UpstreamError, send, to_host, to_socket
+from lambent.http.client import InvalidHead, UpstreamError, send, to_host, to_socket
 
 
 def serving(
@@ -159,5 +159,30 @@ def test_nobody_there_is_an_error(tmp_path: Path) -> None:
     async def scenario() -> None:
         with pytest.raises(UpstreamError):
             await send(to_socket(str(tmp_path / "nobody")), "GET", "/", [])
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "header"),
+    [
+        ("GET /x HTTP/1.1\r\n", "/", ("a", "b")),
+        ("GET", "/a b", ("a", "b")),
+        ("GET", "/\r\nx: y", ("a", "b")),
+        ("GET", "/", ("a: b\r\nc", "d")),
+        ("GET", "/", ("a", "b\r\nc: d")),
+        ("GET", "/", ("a", "b\n")),
+        ("GET", "/", ("a", "\0")),
+        ("GET", "/", ("", "b")),
+        ("GET", "/", ("a", "\u0100")),
+    ],
+    ids=ascii,
+)
+def test_a_head_that_would_become_another_request_is_not_sent(
+    method: str, target: str, header: tuple[str, str]
+) -> None:
+    async def scenario() -> None:
+        with pytest.raises(InvalidHead):
+            await send(to_socket("/nowhere"), method, target, [header])
 
     asyncio.run(scenario())

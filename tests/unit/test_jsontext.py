@@ -56,3 +56,33 @@ def test_it_agrees_with_the_standard_library(text: bytes) -> None:
             jsontext.check(text)
     else:
         jsontext.check(text)
+
+
+@given(VALUES)
+def test_a_value_is_built_as_by_any_parser(value: object) -> None:
+    assert jsontext.decode(json.dumps(value).encode()) == value
+    assert json.loads(jsontext.encode(value)) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[" + b"{}," * 300_000 + b"{}]",
+        b"[" * 300_000,
+        b"[" + b"1," * 300_000 + b"1]",
+        b'["' + b'","' * 300_000 + b'"]',
+        b'{"a":' + b'{"b":' * 300_000,
+        b"9" * 100_000,
+        "[1]".encode("utf-16"),
+        b"[NaN]",
+    ],
+    ids=["objects", "arrays", "numbers", "strings", "nested", "digits", "utf-16", "constant"],
+)
+def test_what_would_take_long_to_build_is_refused(text: bytes) -> None:
+    with pytest.raises(ValueError):
+        jsontext.decode(text)
+
+
+def test_what_strings_say_is_no_structure() -> None:
+    inner = json.dumps({"a": [1, "\\", '"']}) * 30_000
+    assert jsontext.decode(json.dumps([inner]).encode()) == [inner]

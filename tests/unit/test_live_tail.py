@@ -12,12 +12,14 @@ import pytest
 from lambent.api import live_tail
 from lambent.api.context import Context
 from lambent.api.live_tail import LiveTail
+from lambent.api.scans import Scans
 from lambent.clock import ManualClock
 from lambent.errors import LimitExceeded
 from lambent.iam.authenticate import Principal
 from lambent.observe.logs import LogStore
 
-ARN = "arn:aws:logs:r:0:log-group:/g"
+ACCOUNT = "000000000000"
+ARN = f"arn:aws:logs:r:{ACCOUNT}:log-group:/g"
 Write = Callable[[int, list[str]], None]
 Open = Callable[[], Awaitable[AsyncIterator[tuple[str, dict[str, Any]]]]]
 
@@ -32,11 +34,11 @@ def play(tmp_path: Path, scenario: Callable[[Open, Write, ManualClock], Awaitabl
     async def whole() -> None:
         clock = ManualClock()
         store = LogStore(tmp_path / "logs", 1 << 20)
-        write = store.writer("0", "r", "/g", "s")
+        write = store.writer(ACCOUNT, "r", "/g", "s")
         write(1, ["before"])
         await store.flush()
-        tail = LiveTail(store, clock)
-        context = Context(Principal("0", "key", "r", "logs"), "http://here", {})
+        tail = LiveTail(store, clock, Scans())
+        context = Context(Principal(ACCOUNT, "key", "r", "logs"), "http://here", {})
 
         async def start() -> AsyncIterator[tuple[str, dict[str, Any]]]:
             answer = await tail.start_live_tail(context, {"logGroupIdentifiers": [ARN]})

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
+import pytest
+
+from lambent.errors import ServiceError
 from lambent.observe.logs import SEGMENTS, LogStore, Place
 
 KEY = ("000000000000", "us-east-1", "/aws/lambda/f")
@@ -71,3 +75,60 @@ def test_a_disk_that_cannot_be_written_costs_lines_only(tmp_path: Path) -> None:
         assert store.dropped == 1
 
     asyncio.run(scenario())
+
+
+HOSTILE_REGIONS = ["..", ".", "", "../000000000000/us-east-1", "us-east-1/..", "/", "a\0b", "US"]
+
+
+@pytest.mark.parametrize("region", HOSTILE_REGIONS)
+def test_a_region_leads_to_no_other_account(tmp_path: Path, region: str) -> None:
+    async def scenario() -> None:
+        store = LogStore(tmp_path, 1 << 20)
+        store.writer(*KEY, "s")(1, ["kept"])
+        await store.flush()
+        thief = ("222222222222", region)
+        assert await store.groups(*thief) == []
+        for group in ("000000000000", "us-east-1", "..", "%2Faws%2Flambda%2Ff"):
+            for call in (
+                lambda group=group: store.delete(*thief, group),
+                lambda group=group: store.create(*thief, group, 1),
+                lambda group=group: store.read(*thief, group, Place(), 10),
+                lambda group=group: store.update(*thief, group, retention_days=1),
+            ):
+                with pytest.raises(ServiceError) as refused:
+                    await call()
+                assert refused.value.status == 400
+            with pytest.raises(ServiceError):
+                store.writer(*thief, group, "s")
+        events, _ = await store.read(*KEY, Place(), 10)
+        assert [each.message for each in events] == ["kept"]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("group", [".", "..", "...", "/", "../..", "/" * 512, "x" * 512, "~"])
+def test_a_group_of_any_name_is_a_folder_of_its_own(tmp_path: Path, group: str) -> None:
+    async def scenario() -> None:
+        store = LogStore(tmp_path / "logs", 1 << 20)
+        store.writer(*KEY, "s")(1, ["kept"])
+        key = (*KEY[:2], group)
+        store.writer(*key, "s")(2, ["mine"])
+        assert await store.groups(*KEY[:2]) == sorted([KEY[2], group])
+        events, _ = await store.read(*key, Place(), 10)
+        assert [each.message for each in events] == ["mine"]
+        await store.update(*key, retention_days=1)
+        await store.delete(*key)
+        assert await store.groups(*KEY[:2]) == [KEY[2]]
+        assert await store.create(*key, 3) and not await store.create(*key, 3)
+        assert await store.groups(*KEY[:2]) == sorted([KEY[2], group])
+        assert os.listdir(tmp_path) == ["logs"] and os.listdir(tmp_path / "logs") == [KEY[0]]
+        events, _ = await store.read(*KEY, Place(), 10)
+        assert [each.message for each in events] == ["kept"]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("text", ["", ":", "1", "-1:0", "0:-1", "1:" + "9" * 19, "9" * 5000 + ":0"])
+def test_what_is_no_place_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not a place"):
+        Place.parse(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -119,6 +120,42 @@ def test_a_session_of_a_role(policies: Policies, expected: Outcome) -> None:
 )
 def test_a_user_of_another_account_needs_both_sides(policies: Policies, expected: Outcome) -> None:
     assert ask(STRANGER, policies) is expected
+
+
+def of_trust(principal: Any, **changes: Any) -> Policies:
+    """What a trust policy of one statement, an Allow by default, leaves of a request."""
+    statement = {"Effect": "Allow", "Principal": principal, "Action": "sts:*", **changes}
+    document = json.dumps({"Version": "2012-10-17", "Statement": statement})
+    return Policies(resource=read(document, principals=True, resources=False), trust=True)
+
+
+@pytest.mark.parametrize(
+    ("trust", "alone", "with_own"),
+    [
+        (Policies(trust=True), IMPLICIT, IMPLICIT),
+        (of_trust({"AWS": ANN.arn}), ALLOWED, ALLOWED),
+        (of_trust("*"), ALLOWED, ALLOWED),
+        (of_trust({"AWS": "111111111111"}), IMPLICIT, ALLOWED),
+        (of_trust({"AWS": "arn:aws:iam::111111111111:root"}), IMPLICIT, ALLOWED),
+        (of_trust({"AWS": STRANGER.arn}), IMPLICIT, IMPLICIT),
+        (of_trust({"AWS": SESSION.arn}), IMPLICIT, IMPLICIT),
+        (of_trust({"Service": "lambda.amazonaws.com"}), IMPLICIT, IMPLICIT),
+        (of_trust({"AWS": ANN.arn}, Action="sts:TagSession"), IMPLICIT, IMPLICIT),
+        (
+            of_trust({"AWS": ANN.arn}, Condition={"StringEquals": {"sts:ExternalId": "e"}}),
+            IMPLICIT,
+            IMPLICIT,
+        ),
+        (of_trust({"AWS": ANN.arn}, Effect="Deny"), EXPLICIT, EXPLICIT),
+    ],
+)
+def test_a_role_is_assumed_by_whom_its_trust_policy_allows(
+    trust: Policies, alone: Outcome, with_own: Outcome
+) -> None:
+    own = policy({"Effect": "Allow", "Action": "sts:*", "Resource": "*"})
+    assume = {"action": "sts:AssumeRole", "resource": ROLE}
+    assert ask(ANN, trust, **assume) is alone
+    assert ask(ANN, replace(trust, identity=[own]), **assume) is with_own
 
 
 def test_the_root_of_an_account_may_do_everything_that_is_not_denied() -> None:

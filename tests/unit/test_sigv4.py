@@ -13,7 +13,7 @@ from botocore.credentials import Credentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambent.aws import sigv4
+from lambent.aws import signed_body, sigv4
 from lambent.aws.parse import parse_query
 
 KEY, SECRET = "AKIAEXAMPLE", "secret/with+signs"
@@ -50,7 +50,9 @@ def check(request: AWSRequest, now: datetime.datetime | None = None, **changed: 
     sigv4.check_time(claim, (now or datetime.datetime.now(datetime.UTC)).timestamp())
     body = changed.get("body", request.data or b"")
     body = body.encode() if isinstance(body, str) else body
-    hashed = sigv4.payload_hash(claim, headers, body)
+    digest = sigv4.sha256(body)
+    hashed = sigv4.declared_hash(claim, headers) or digest
+    sigv4.check_hash(hashed, digest)
     sigv4.verify(
         claim,
         KEYS.derive(changed.get("secret", SECRET), claim.scope),
@@ -213,10 +215,10 @@ def test_signed_chunks_are_verified_one_by_one() -> None:
         b"%x;chunk-signature=%s\r\n%s\r\n" % (size, signature.encode(), b"a" * size)
         for size, signature in chunks
     )
-    decoder = sigv4.ChunkDecoder(claim, key, signed=True)
+    decoder = signed_body.ChunkDecoder(claim, key, signed=True)
     decoded = b"".join(decoder.feed(wire[i : i + 1000]) for i in range(0, len(wire), 1000))
     assert decoded == b"a" * 66560 and decoder.done
-    decoder = sigv4.ChunkDecoder(claim, key, signed=True)
+    decoder = signed_body.ChunkDecoder(claim, key, signed=True)
     with pytest.raises(sigv4.SignatureError):
         decoder.feed(wire.replace(b"a" * 100, b"b" * 100, 1))
 
@@ -229,4 +231,70 @@ def test_malformed_chunks_are_refused(wire: bytes) -> None:
     scope = sigv4.scope_of("A", "20130524", "us-east-1", "s3")
     claim = sigv4.Claim(scope, "20130524T000000Z", ("host",), "0", None)
     with pytest.raises(sigv4.SignatureError):
-        sigv4.ChunkDecoder(claim, sigv4.SigningKey("k", scope), signed=True).feed(wire)
+        signed_body.ChunkDecoder(claim, sigv4.SigningKey("k", scope), signed=True).feed(wire)
+
+
+@pytest.mark.parametrize(
+    "credential",
+    [
+        "K/20260101/us-east-1\r\nx-a: b/s3/aws4_request",
+        "K/20260101/../s3/aws4_request",
+        "K/20260101/us-east-1/s3\n/aws4_request",
+        "K/20260101/us-east-1/\0/aws4_request",
+        "K/20260101/us_east_1/s3/aws4_request",
+        "K/2026\r\n01/us-east-1/s3/aws4_request",
+        "K\r\n/20260101/us-east-1/s3/aws4_request",
+        "K/20260101/" + "r" * 65 + "/s3/aws4_request",
+    ],
+    ids=ascii,
+)
+def test_a_credential_scope_holds_names_and_nothing_else(credential: str) -> None:
+    stamp = "20260101T000000Z"
+    query = {
+        "X-Amz-Algorithm": [sigv4.ALGORITHM],
+        "X-Amz-Credential": [credential],
+        "X-Amz-Date": [stamp],
+        "X-Amz-Expires": ["60"],
+        "X-Amz-SignedHeaders": ["host"],
+        "X-Amz-Signature": ["0"],
+    }
+    with pytest.raises(sigv4.SignatureError):
+        sigv4.read_claim({}, query)
+    header = f"{sigv4.ALGORITHM} Credential={credential}, SignedHeaders=host, Signature=0"
+    with pytest.raises(sigv4.SignatureError):
+        sigv4.read_claim({"authorization": header, "x-amz-date": stamp}, {})
+
+
+def test_an_unsigned_payload_is_accepted_by_s3_only() -> None:
+    assert refused(signed(headers={"x-amz-content-sha256": sigv4.UNSIGNED})) == (
+        "XAmzContentSHA256Mismatch"
+    )
+
+
+@pytest.mark.parametrize("service", ["s3", "sqs", "lambda"])
+def test_a_header_that_commands_a_service_must_be_signed(service: str) -> None:
+    claim = check(signed(service=service))
+    sigv4.check_signed(claim, {"x-amz-date": "", "x-amz-security-token": "", "accept": ""})
+    with pytest.raises(sigv4.SignatureError, match="not signed"):
+        sigv4.check_signed(claim, {"x-amz-target": "AmazonSQS.DeleteQueue"})
+
+
+def test_little_of_what_requests_say_is_kept() -> None:
+    """Anybody can send heads, a hundred thousand different ones."""
+    place = "AKIA/20270115/us-east-1/lambda/aws4_request"
+    kept = (sigv4._credential, sigv4._canonical_path, sigv4._read_stamp)
+    before = [each.cache_info().currsize for each in kept]
+    for number in range(10):
+        names = ";".join(["host", f"x-{number}", "x" * 10_000])
+        authorization = (
+            f"AWS4-HMAC-SHA256 Credential={place}, SignedHeaders={names}, Signature=" + "0" * 64
+        )
+        stamp = "2027" + "0" * 10_000 + str(number)
+        headers = {"authorization": authorization, "x-amz-date": stamp}
+        claim = sigv4.read_claim(headers, {})
+        assert claim is not None and len(claim.signed_headers) == 3
+        with pytest.raises(sigv4.SignatureError):
+            sigv4.check_time(claim, 1_800_000_000.0)
+        path = "/" + "a" * 10_000 + str(number)
+        assert sigv4.canonical_path(path, "lambda") == path
+    assert [each.cache_info().currsize for each in kept] == before

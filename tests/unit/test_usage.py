@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -68,5 +69,20 @@ def test_counters_are_told_to_prometheus(tmp_path: Path) -> None:
         assert f'lambent_duration_seconds_bucket{{{labels},le="+Inf"}} 2\n' in text
         assert 'function="a\\"b"} 3' in text
         await usage.flush()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "region", ['"', "\\", 'a"} 1\nevil{b="', "\n", "\r", "\u2028", "\ud800", "\x85"]
+)
+def test_no_region_ends_a_label_or_a_line(tmp_path: Path, region: str) -> None:
+    async def scenario() -> None:
+        usage = Usage(tmp_path / "usage", ManualClock(), Prices(0.5, 2.0))
+        usage.count(("000000000000", region, "f"), "$LATEST", False, 1.0, None, 1.0, 512)
+        running = ("000000000000", region, region, 1)
+        lines = usage.prometheus(lambda: [running]).encode().decode().splitlines()
+        sample = re.compile(r'lambent_\w+\{(\w+="([^"\\]|\\[\\"n])*",?)+\} [\d.]+')
+        assert all(each.startswith("# ") or sample.fullmatch(each) for each in lines)
 
     asyncio.run(scenario())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from lambent.iam.policy.evaluation import Policies, Request, Requester, evaluate
 
 _KINDS: tuple[Kind, ...] = ("user", "role", "group")
 _MOST = 1000
+_MOST_TEXT = 262_144
 
 Parameters = dict[str, Any]
 
@@ -39,10 +41,10 @@ class Simulation:
         boundary = []
         if holder.boundary:
             boundary = [self._directory.policy(context.account, holder.boundary).document]
-        return self._simulated(context, parameters, holder, documents, boundary)
+        return await self._simulated(context, parameters, holder, documents, boundary)
 
     async def simulate_custom_policy(self, context: Context, parameters: Parameters) -> Parameters:
-        return self._simulated(context, parameters, None, [], [])
+        return await self._simulated(context, parameters, None, [], [])
 
     def _source(self, context: Context, arn: str) -> Holder:
         for kind in _KINDS:
@@ -52,7 +54,7 @@ class Simulation:
                     return holder
         raise NoSuchEntity(f"Policy source {arn} cannot be found.")
 
-    def _simulated(
+    async def _simulated(
         self,
         context: Context,
         parameters: Parameters,
@@ -63,9 +65,12 @@ class Simulation:
         for name in ("PolicyExclusionList", "OrderedOrganizationPolicyInputList"):
             if name in parameters:
                 raise OperationNotOffered(f"{name} is not offered by this version of Lambent.")
-        identity = _read_all([*documents, *parameters.get("PolicyInputList", [])])
+        given = [*documents, *parameters.get("PolicyInputList", [])]
         limits = parameters.get("PermissionsBoundaryPolicyInputList") or boundary
-        merged = [each for policy in _read_all(limits) for each in policy.statements]
+        if sum(len(each) for each in (*given, *limits)) > _MOST_TEXT:
+            raise InvalidInput(f"The policies have more than {_MOST_TEXT} characters together.")
+        identity = await _read_all(given)
+        merged = [each for policy in await _read_all(limits) for each in policy.statements]
         resource = parameters.get("ResourcePolicy")
         policies = Policies(
             identity,
@@ -92,6 +97,7 @@ class Simulation:
             raise InvalidInput(f"There can be no more than {_MOST} actions on resources at a time.")
         results = []
         for action, arn in pairs:
+            await asyncio.sleep(0)  # each takes a while where policies are long
             account = owner[4] if len(owner) > 4 else owner[0]
             decision = evaluate(Request(requester, action, arn, account, keys), policies)
             result: Parameters = {
@@ -127,8 +133,12 @@ def _requester(context: Context, parameters: Parameters, holder: Holder | None) 
     return Requester(holder.account, holder.arn)
 
 
-def _read_all(documents: Sequence[str]) -> list[Policy]:
-    return [_read(each) for each in documents]
+async def _read_all(documents: Sequence[str]) -> list[Policy]:
+    found = []
+    for each in documents:
+        await asyncio.sleep(0)
+        found.append(_read(each))
+    return found
 
 
 def _read(document: str, principals: bool = False) -> Policy:

@@ -82,6 +82,10 @@ class Layers:
         self, context: Context, parameters: dict[str, Any]
     ) -> dict[str, Any]:
         account, region, name = _layer_name(context, parameters["LayerName"])
+        if account != context.account:
+            # A layer's policy shares its versions, one by one, and never the list of them.
+            arn = f"arn:aws:lambda:{region}:{account}:layer:{name}"
+            raise _not_shared(context, "lambda:ListLayerVersions", arn)
         try:
             layer = await self._layers.get(account, region, name)
         except ResourceNotFound:
@@ -225,11 +229,7 @@ class Layers:
     async def _of(self, found: LayerReference, context: Context) -> tuple[Layer, LayerVersion]:
         """A layer version the caller may read; raises AccessDenied, ResourceNotFound."""
         arn = f"arn:aws:lambda:{found.region}:{found.account}:layer:{found.name}:{found.number}"
-        denied = AccessDenied(
-            f"User: {context.caller} is not authorized to perform: lambda:GetLayerVersion on "
-            f"resource: {arn} because no resource-based policy allows the lambda:GetLayerVersion "
-            "action"
-        )
+        denied = _not_shared(context, "lambda:GetLayerVersion", arn)
         foreign = found.account != context.account
         try:
             layer, version = await self._layers.version(
@@ -254,6 +254,13 @@ class Layers:
                 "CodeSize": version.size,
             },
         }
+
+
+def _not_shared(context: Context, action: str, arn: str) -> AccessDenied:
+    return AccessDenied(
+        f"User: {context.caller} is not authorized to perform: {action} on resource: {arn} "
+        f"because no resource-based policy allows the {action} action"
+    )
 
 
 def _layer_name(context: Context, text: str) -> tuple[str, str, str]:

@@ -6,6 +6,8 @@ import re
 from typing import Any
 
 from lambent.api.context import Context
+from lambent.api.names import log_group
+from lambent.api.scans import Effort, Scans
 from lambent.aws.filter_pattern import InvalidPattern, compile_pattern
 from lambent.clock import Clock
 from lambent.errors import (
@@ -37,8 +39,9 @@ Parameters = dict[str, Any]
 class Logs:
     """Handlers of the log operations."""
 
-    def __init__(self, store: LogStore, clock: Clock) -> None:
+    def __init__(self, store: LogStore, clock: Clock, scans: Scans) -> None:
         self._store = store
+        self._scans = scans
         self._clock = clock
 
     def _now(self) -> int:
@@ -47,8 +50,9 @@ class Logs:
     # -- reading --------------------------------------------------------------------------
 
     async def filter_log_events(self, context: Context, parameters: Parameters) -> Parameters:
+        effort = Effort()
         try:
-            matches = compile_pattern(parameters.get("filterPattern") or "")
+            matches = compile_pattern(parameters.get("filterPattern") or "", effort.spend)
         except InvalidPattern:
             raise InvalidParameter("Invalid filter pattern") from None
         group, facts = await self._group(context, parameters)
@@ -59,6 +63,26 @@ class Logs:
         events, place = await self._store.read(
             context.account, context.region, group, _place(parameters.get("nextToken")), limit
         )
+
+        def chosen() -> tuple[list[LogEvent], int]:
+            """Those that match, and how many were looked at within the budget."""
+            found: list[LogEvent] = []
+            for number, event in enumerate(events):
+                if effort.exhausted:
+                    return found, number
+                if (
+                    start <= event.timestamp < end
+                    and event.stream.startswith(prefix)
+                    and (streams is None or event.stream in streams)
+                    and _alive(facts, event)
+                    and matches(event.message)
+                ):
+                    found.append(event)
+            return found, len(events)
+
+        found, looked_at = await self._scans.run(context.account, effort, chosen)
+        if looked_at < len(events):  # the caller goes on from there
+            place = Place(events[looked_at - 1].segment, events[looked_at - 1].offset)
         more, _ = await self._store.read(context.account, context.region, group, place, 1)
         return {
             "events": [
@@ -69,12 +93,7 @@ class Logs:
                     "ingestionTime": event.timestamp,
                     "eventId": event.event_id,
                 }
-                for event in events
-                if start <= event.timestamp < end
-                and event.stream.startswith(prefix)
-                and (streams is None or event.stream in streams)
-                and _alive(facts, event)
-                and matches(event.message)
+                for event in found
             ],
             "nextToken": str(place) if more else None,
             "searchedLogStreams": [],
@@ -110,11 +129,19 @@ class Logs:
     async def describe_log_groups(self, context: Context, parameters: Parameters) -> Parameters:
         prefix = parameters.get("logGroupNamePrefix", "")
         pattern = parameters.get("logGroupNamePattern", "")
+        identifiers = parameters.get("logGroupIdentifiers")
+        if identifiers is not None and (prefix or pattern):
+            raise InvalidParameter("logGroupIdentifiers is not allowed with a prefix or a pattern.")
+        # These, and no others, are what the caller was authorised for.
+        wanted = (
+            {log_group(context, each) for each in identifiers} if identifiers is not None else None
+        )
         names = [
             name
             for name in await self._store.groups(context.account, context.region)
             if name.startswith(prefix)
             and pattern in name
+            and (wanted is None or name in wanted)
             and name > parameters.get("nextToken", "")
         ]
         page = names[: min(parameters.get("limit", _GROUPS), _GROUPS)]
@@ -184,7 +211,7 @@ class Logs:
                 if _alive(facts, event):
                     first = found.get(event.stream, (event.timestamp, None))[0]
                     found[event.stream] = (first, event.timestamp)
-            if len(events) < _PAGE:
+            if not events:
                 return found
 
     # -- changing -------------------------------------------------------------------------
@@ -277,7 +304,7 @@ class Logs:
 
     async def _group(self, context: Context, parameters: Parameters) -> tuple[str, GroupFacts]:
         name = parameters.get("logGroupName") or parameters.get("logGroupIdentifier", "")
-        name = name.removesuffix(":*").rpartition(":log-group:")[2]
+        name = log_group(context, name)
         if name not in await self._store.groups(context.account, context.region):
             raise ResourceNotFound("The specified log group does not exist.")
         return str(name), await self._store.facts(context.account, context.region, name)

@@ -1,4 +1,4 @@
-"""Function names and qualifiers in requests."""
+"""Names of functions, their qualifiers and of log groups in requests."""
 
 from __future__ import annotations
 
@@ -52,3 +52,14 @@ def reference(
     if found.account is not None and found.account != (account or context.account):
         raise ResourceNotFound(f"Function not found: {text}")
     return found.name, qualifier or found.qualifier
+
+
+def log_group(context: Context, identifier: str) -> str:
+    """The name of a log group that a request names or gives the ARN of.
+
+    Raises ResourceNotFound for an ARN of another account or region.
+    """
+    own = f"arn:aws:logs:{context.region}:{context.account}:log-group:"
+    if identifier.startswith("arn:") and not identifier.startswith(own):
+        raise ResourceNotFound("The specified log group does not exist.")
+    return identifier.removeprefix(own).removesuffix(":*")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import abc
+import asyncio
 import logging
 import re
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from lambent import ids
 from lambent.api.authorization import Authorization
+from lambent.api.body_limits import ASIDE_BYTES, PLAIN_BYTES, BodyLimit
 from lambent.api.context import Context, Handler
 from lambent.aws import parse, serialize, validate
 from lambent.aws import query as aws_query
+from lambent.aws.large_json import FROM_BYTES
 from lambent.aws.model import Operation, ServiceModel
 from lambent.aws.router import Router
 from lambent.aws.serialize import WireResponse
@@ -49,6 +53,11 @@ class Service(Protocol):
     ) -> WireResponse:
         """Answer a request; never raises."""
 
+    def body_limit(
+        self, method: str, path: str, query: dict[str, list[str]], headers: Mapping[str, str]
+    ) -> BodyLimit:
+        """How large the body of a request may be, by its head."""
+
     def refuse(self, error: ServiceError) -> WireResponse:
         """An error on this service's wire."""
 
@@ -65,11 +74,26 @@ class _ModelledService(abc.ABC):
     """A service driven by its model: its handlers, and who may ask for them."""
 
     def __init__(
-        self, model: ServiceModel, handlers: dict[str, Handler], authorization: Authorization
+        self,
+        model: ServiceModel,
+        handlers: dict[str, Handler],
+        authorization: Authorization,
+        body_limits: Mapping[str, int],
     ) -> None:
+        """body_limits: the largest body in bytes, of operations that take more than PLAIN_BYTES."""
         self._model = model
         self._handlers = handlers
         self._authorization = authorization
+        self._body_limits = body_limits
+
+    @abc.abstractmethod
+    def body_limit(
+        self, method: str, path: str, query: dict[str, list[str]], headers: Mapping[str, str]
+    ) -> BodyLimit:
+        """How large the body of a request may be, by its head."""
+
+    def _limit_of(self, operation: str) -> BodyLimit:
+        return BodyLimit(operation, self._body_limits.get(operation, PLAIN_BYTES))
 
     async def call(
         self, context: Context, method: str, path: str, query: dict[str, list[str]], body: bytes
@@ -94,38 +118,60 @@ class _ModelledService(abc.ABC):
         """An error on this service's wire."""
 
     async def _answer(
-        self, operation: Operation, context: Context, parameters: dict[str, Any]
+        self,
+        operation: Operation,
+        context: Context,
+        read: Callable[..., dict[str, Any]],
+        *request: Any,
     ) -> dict[str, Any]:
-        """What an operation answers to parameters that are valid, if the caller may ask."""
-        handler = _handler(operation, self._handlers, parameters)
+        """What an operation answers, if its parameters are valid and the caller may ask.
+
+        read: the operation's parameters from a request, whose last part is its body.  That, and
+        whether they are valid, is found out beside the event loop where the body is large.
+        """
+        if len(request[-1]) > ASIDE_BYTES:
+            parameters = await asyncio.to_thread(_checked, operation, read, *request)
+        else:
+            parameters = _checked(operation, read, *request)
+        handler = self._handlers.get(operation.name)
+        if handler is None:
+            raise _not_offered(operation.name, operation.errors)
         others = self._authorization.crosses_accounts(context, parameters)
         if others or not context.principal.is_root:
             await self._authorization.check(operation.name, context, parameters)
         return await handler(context, parameters)
 
 
-def _handler(
-    operation: Operation, handlers: dict[str, Handler], parameters: dict[str, Any]
-) -> Handler:
-    """Who handles an operation with these parameters, found valid."""
+def _checked(
+    operation: Operation, read: Callable[..., dict[str, Any]], *request: Any
+) -> dict[str, Any]:
+    """An operation's parameters, found valid."""
+    parameters = read(operation, *request)
     try:
         validate.validate(operation.input, parameters)
     except validate.ValidationError as error:
         raise ValidationFailed(str(error)) from None
-    handler = handlers.get(operation.name)
-    if handler is None:
-        raise _not_offered(operation.name, operation.errors)
-    return handler
+    return parameters
 
 
 class RestService(_ModelledService):
     """A rest-json service: Lambda."""
 
     def __init__(
-        self, model: ServiceModel, handlers: dict[str, Handler], authorization: Authorization
+        self,
+        model: ServiceModel,
+        handlers: dict[str, Handler],
+        authorization: Authorization,
+        body_limits: Mapping[str, int],
     ) -> None:
-        super().__init__(model, handlers, authorization)
+        super().__init__(model, handlers, authorization, body_limits)
         self._router = Router(model)
+
+    def body_limit(
+        self, method: str, path: str, query: dict[str, list[str]], headers: Mapping[str, str]
+    ) -> BodyLimit:
+        found = self._router.match(method, path, query)
+        return self._limit_of(found[0].name if found is not None else "")
 
     async def _respond(
         self, context: Context, method: str, path: str, query: dict[str, list[str]], body: bytes
@@ -134,11 +180,14 @@ class RestService(_ModelledService):
         if found is None:
             raise UnknownOperation(f"There is no operation {method} {path[:200]}")
         operation, labels = found
+        large = len(body) > FROM_BYTES and operation.takes.body
+        read = parse.parse_large_rest if large else parse.parse_rest
         try:
-            parameters = parse.parse_rest(operation, labels, query, context.headers, body)
+            result = await self._answer(
+                operation, context, read, labels, query, context.headers, body
+            )
         except parse.SerializationError as error:
             raise SerializationFailed(str(error)) from None
-        result = await self._answer(operation, context, parameters)
         response = serialize.serialize_rest(operation, result)
         response.request_id = result.get("RequestId", "")
         return response
@@ -152,6 +201,11 @@ class RestService(_ModelledService):
 class JsonService(_ModelledService):
     """A json-protocol service: CloudWatch Logs."""
 
+    def body_limit(
+        self, method: str, path: str, query: dict[str, list[str]], headers: Mapping[str, str]
+    ) -> BodyLimit:
+        return self._limit_of(headers.get("x-amz-target", "").rpartition(".")[2])
+
     async def _respond(
         self, context: Context, method: str, path: str, query: dict[str, list[str]], body: bytes
     ) -> WireResponse:
@@ -162,10 +216,9 @@ class JsonService(_ModelledService):
         if operation is None:
             raise _not_offered(name)
         try:
-            parameters = parse.parse_json(operation, body)
+            result = await self._answer(operation, context, parse.parse_json, body)
         except parse.SerializationError as error:
             raise SerializationFailed(str(error)) from None
-        result = await self._answer(operation, context, parameters)
         for name, member in operation.output.members.items() if operation.output else ():
             if member.shape.event_stream:
                 return serialize.serialize_json_stream(member.shape, result[name])
@@ -180,6 +233,11 @@ class JsonService(_ModelledService):
 class QueryService(_ModelledService):
     """A query-protocol service: IAM, STS."""
 
+    def body_limit(
+        self, method: str, path: str, query: dict[str, list[str]], headers: Mapping[str, str]
+    ) -> BodyLimit:
+        return BodyLimit("", aws_query.MOST_BYTES)
+
     async def _respond(
         self, context: Context, method: str, path: str, query: dict[str, list[str]], body: bytes
     ) -> WireResponse:
@@ -189,11 +247,9 @@ class QueryService(_ModelledService):
             operation = self._model.operations.get(name)
             if operation is None:
                 raise InvalidAction(f"Could not find operation {name[:100]}")
-            parameters = aws_query.parameters(operation, form)
+            result = await self._answer(operation, context, aws_query.parameters, form)
         except parse.SerializationError as error:
             raise MalformedInput(str(error)) from None
-        try:
-            result = await self._answer(operation, context, parameters)
         except ValidationFailed as error:
             # The same words under the code that these services have for it.
             raise ValidationError(error.message) from None
@@ -209,6 +265,14 @@ class QueryService(_ModelledService):
 class RpcService(JsonService):
     """A service of Smithy's rpc-v2-cbor protocol that speaks its json protocol too: CloudWatch."""
 
+    def body_limit(
+        self, method: str, path: str, query: dict[str, list[str]], headers: Mapping[str, str]
+    ) -> BodyLimit:
+        found = _RPC.fullmatch(path)
+        if found is None:
+            return super().body_limit(method, path, query, headers)
+        return self._limit_of(found[2])
+
     async def call(
         self, context: Context, method: str, path: str, query: dict[str, list[str]], body: bytes
     ) -> WireResponse:
@@ -220,10 +284,9 @@ class RpcService(JsonService):
             if found[1] != self._model.target_prefix or operation is None:
                 raise _not_offered(found[2][:100])
             try:
-                parameters = parse.parse_cbor(operation, body)
+                result = await self._answer(operation, context, parse.parse_cbor, body)
             except parse.SerializationError as error:
                 raise SerializationFailed(str(error)) from None
-            result = await self._answer(operation, context, parameters)
             return serialize.serialize_cbor(operation, result)
         except ServiceError as error:
             return serialize.serialize_cbor_error(error.code, error.status, error.message)

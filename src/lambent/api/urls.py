@@ -131,6 +131,12 @@ def _cors(parameters: dict[str, Any]) -> dict[str, Any] | None:
     for origin in cors.get("AllowOrigins", ()):
         if _ORIGIN.fullmatch(origin) is None:
             raise InvalidParameterValue(f"Invalid origin in AllowOrigins: {origin}")
+    if cors.get("AllowCredentials") and "*" in cors.get("AllowOrigins", ()):
+        # AWS takes it and lets every page of the web in with its user's cookies.
+        raise InvalidParameterValue(
+            "AllowCredentials cannot be used with the wildcard character (*) in AllowOrigins. "
+            "Name the origins, or set AllowCredentials to false."
+        )
     return cors
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lambent import ids
-from lambent.api import authorization, operations
+from lambent.api import authorization, body_limits, operations
 from lambent.api.account import Account
 from lambent.api.aliases import Aliases
 from lambent.api.authorization import Authorization, ResourcePolicies, Subjects
@@ -36,6 +36,7 @@ from lambent.api.logs import Logs
 from lambent.api.policies import Policies
 from lambent.api.provisioned import ProvisionedConcurrencyConfigs, provision
 from lambent.api.runtime_management import RecursionConfigs, RuntimeManagementConfigs
+from lambent.api.scans import Scans
 from lambent.api.service import JsonService, QueryService, RestService, RpcService, Service
 from lambent.api.sts import SecurityTokens
 from lambent.api.tags import Tags
@@ -65,7 +66,7 @@ from lambent.gateway.inward import Inward, queue_event
 from lambent.gateway.reports import Reports
 from lambent.gateway.stacks import Stacks
 from lambent.gateway.urls import FunctionUrls
-from lambent.http import Application, HttpServer
+from lambent.http import Application, HttpLimits, HttpServer
 from lambent.iam.authenticate import Authenticator, Principal
 from lambent.iam.authorizer import Authorizer
 from lambent.iam.credentials import DEFAULT_ACCOUNT, AccessKey, CredentialStore
@@ -82,6 +83,7 @@ from lambent.neighbours.guard import Guard
 from lambent.neighbours.objects import Objects
 from lambent.neighbours.remote import Remote
 from lambent.neighbours.requests import Requests
+from lambent.neighbours.watchdog import Bounds
 from lambent.observe.logs import LogStore
 from lambent.observe.metrics import Metrics
 from lambent.observe.traces import Traces
@@ -163,7 +165,13 @@ class App:
         self.languages = Languages(data / "runtimes")
         self.catalog = Catalog(self.store)
         self.lifecycle = Lifecycle(
-            self.catalog, self.layers, self.blobs, code, settings.unzipped_bytes, self._sign
+            self.catalog,
+            self.layers,
+            self.blobs,
+            code,
+            settings.unzipped_bytes,
+            settings.account_code_megabytes * 1024 * 1024,
+            self._sign,
         )
         try:
             self.backend = await open_backend(settings, data, self.clock, private, self.warnings)
@@ -200,7 +208,10 @@ class App:
             ),
         )
         self.lifecycle.attach(
-            factory.warm, self.pool.retire, functools.partial(provision, self.pool)
+            factory.warm,
+            self.pool.retire,
+            functools.partial(provision, self.pool),
+            self.pool.versions,
         )
         router = DirectRouter()
         router.announce(LocalExecutor(self.pool))
@@ -219,7 +230,11 @@ class App:
         self.queue = SqliteQueue(data / "queue.db")
         await self.queue.open()
         self.embedded = Embedded(
-            data / "neighbours", settings.region, ways_in, lambda: self._door()[0]
+            data / "neighbours",
+            settings.region,
+            ways_in,
+            lambda: self._door()[0],
+            Bounds(settings.embedded_silent_seconds, settings.embedded_bytes),
         )
         self.neighbours = self._neighbours()
         self.guard = Guard(self.authorizer, self.neighbours)
@@ -285,7 +300,9 @@ class App:
             authenticator, services["lambda"], self.sessions, self.directory, self.authorizer
         )
         ways_in.update(lambent=self.inward, endpoint=self.edge)
-        self.server = HttpServer(self.edge)
+        spool = data / "incoming"
+        spool.mkdir(mode=0o700, exist_ok=True)
+        self.server = HttpServer(self.edge, HttpLimits(spool=str(spool)))
         try:
             self.port = await self.server.listen(settings.host, settings.port, tls)
         except OSError as error:
@@ -385,8 +402,9 @@ class App:
         return found
 
     def _services(self) -> dict[str, Service]:
-        logs = Logs(self.logs, self.clock)
-        tail = LiveTail(self.logs, self.clock)
+        scans = Scans()
+        logs = Logs(self.logs, self.clock, scans)
+        tail = LiveTail(self.logs, self.clock, scans)
         logs_model = model.load("logs")
         metrics_model = model.load("cloudwatch")
         iam_model, sts_model = model.load("iam"), model.load("sts")
@@ -404,7 +422,11 @@ class App:
             "lambda": RestService(
                 model.load("lambda"),
                 self._lambda_handlers(),
-                asks(authorization.of_lambda, authorization.of_functions(self.catalog)),
+                asks(
+                    authorization.of_lambda,
+                    authorization.of_functions(self.catalog, self.mappings),
+                ),
+                body_limits.of_lambda(self.settings.payload_bytes),
             ),
             "iam": QueryService(
                 iam_model,
@@ -413,21 +435,25 @@ class App:
                     **holders.handlers(),
                 },
                 asks(authorization.of_iam(self.directory)),
+                {},
             ),
             "sts": QueryService(
                 sts_model,
                 operations.handlers_of(sts_model, tokens),
                 asks(authorization.of_sts),
+                {},
             ),
             "monitoring": RpcService(
                 metrics_model,
                 operations.handlers_of(metrics_model, CloudWatch(self.metrics)),
                 asks(authorization.of_cloudwatch),
+                {},
             ),
             "logs": JsonService(
                 logs_model,
                 operations.handlers_of(logs_model, logs, tail),
                 asks(authorization.of_logs),
+                body_limits.LOGS,
             ),
         }
 

@@ -4,20 +4,26 @@
     { $.level = "ERROR" && $.ms > 100 }            JSON events: comparisons, && || ( )
     [ip, user, ..., status = 5*, bytes > 1000]     fields between spaces, "..." and [...]
 
+A pattern and the messages it is held against come from outside.  Every test takes time in
+proportion to the message times the length of the pattern, and reports its work as it goes, so that
+whoever runs it can pause it or end it.
+
 Source: Amazon CloudWatch Logs User Guide, "Filter pattern syntax".
 """
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import re
 from collections.abc import Callable
 from typing import Any
 
-from lambent.aws.linear_regex import InvalidExpression, compile_regex
+from lambent.aws.linear_regex import InvalidExpression, Spend, compile_regex
+from lambent.aws.wildcards import between
 
 MOST = 1024
+# Source: the quotas in the guide's "Supported regular expressions (regex) syntax".
+MOST_EXPRESSIONS = 2
 Predicate = Callable[[str], bool]
 _Json = Callable[[Any], bool]
 
@@ -25,7 +31,12 @@ _TERM = re.compile(r'\s*([-?]?)(?:"((?:[^"\\]|\\.)*)"|(%[^%]*%)|([^\s"]+))')
 _TOKEN = re.compile(
     r'\s*(?:(&&|\|\||!=|>=|<=|[()=<>])|"((?:[^"\\]|\\.)*)"|(%[^%]*%)|(\$[^\s()=<>!&|]*)|([^\s()=<>!&|]+))'
 )
-_FIELD = re.compile(r'"([^"]*)"|\[([^\]]*)\]|(\S+)')
+_WORD = re.compile(r"\S+")
+_SPACE = re.compile(r"\s*")
+# Fields of a message that are read between two reports of progress.
+_FIELDS_SLICE = 1024
+# A field takes as long to read as so many characters do for an expression.
+_FIELD_WORK = 8
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\*)\]|\[[\"']([^\"']+)[\"']\]")
 
 
@@ -33,8 +44,12 @@ class InvalidPattern(Exception):
     """The pattern cannot be read."""
 
 
-def compile_pattern(pattern: str) -> Predicate:
-    """What tells whether a message matches; raises InvalidPattern."""
+def compile_pattern(pattern: str, spend: Spend = lambda work: None) -> Predicate:
+    """A test whether a message matches; raises InvalidPattern.
+
+    spend: called, again and again while a message is looked at, with the work done since the last
+    call, in characters or values.
+    """
     text = pattern.strip()
     if len(text) > MOST:
         raise InvalidPattern
@@ -43,18 +58,49 @@ def compile_pattern(pattern: str) -> Predicate:
     if text.startswith("{"):
         if not text.endswith("}"):
             raise InvalidPattern
-        return _json(text[1:-1])
+        return _json(text[1:-1], _Expressions(spend))
     if text.startswith("["):
         if not text.endswith("]"):
             raise InvalidPattern
-        return _fields(text[1:-1])
-    return _terms(text)
+        return _fields(text[1:-1], _Expressions(spend))
+    return _terms(text, _Expressions(spend))
+
+
+class _Expressions:
+    """Makes the tests of a pattern that look into a text, and counts its regular expressions."""
+
+    def __init__(self, spend: Spend) -> None:
+        self.spend = spend
+        self._count = 0
+
+    def regex(self, text: str) -> Predicate:
+        """The test of an expression between its two percent signs."""
+        self._count += 1
+        if self._count > MOST_EXPRESSIONS:
+            raise InvalidPattern
+        try:
+            return compile_regex(text[1:-1], self.spend)
+        except InvalidExpression:
+            raise InvalidPattern from None
+
+    def containing(self, term: str) -> Predicate:
+        """Whether a term occurs in a message."""
+
+        def test(message: str) -> bool:
+            self.spend(len(message) // _FAST)
+            return term in message
+
+        return test
+
+
+# Python finds a piece of text about so many times as fast as an expression's automaton does.
+_FAST = 16
 
 
 # -- terms ------------------------------------------------------------------------------------
 
 
-def _terms(text: str) -> Predicate:
+def _terms(text: str, make: _Expressions) -> Predicate:
     wanted: list[Predicate] = []
     optional: list[Predicate] = []
     place = 0
@@ -65,9 +111,10 @@ def _terms(text: str) -> Predicate:
         place = found.end()
         sign, quoted, regex, plain = found.groups()
         if regex is not None:
-            test = _regex(regex)
+            test = make.regex(regex)
         else:
-            test = _containing(re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else plain)
+            term = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else plain
+            test = make.containing(term)
         if sign == "-":
             wanted.append(lambda message, test=test: not test(message))  # type: ignore[misc]
         elif sign == "?":
@@ -83,24 +130,14 @@ def _terms(text: str) -> Predicate:
     return matches
 
 
-def _containing(term: str) -> Predicate:
-    return lambda message: term in message
-
-
-def _regex(text: str) -> Predicate:
-    try:
-        return compile_regex(text[1:-1])
-    except InvalidExpression:
-        raise InvalidPattern from None
-
-
 # -- JSON -------------------------------------------------------------------------------------
 
 
 class _Parser:
     """Recursive descent over { ... }."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, make: _Expressions) -> None:
+        self._make = make
         self._tokens: list[tuple[str, str]] = []
         place = 0
         while text[place:].strip():
@@ -157,7 +194,7 @@ class _Parser:
         kind, text = self._next()
         if kind != "path":
             raise InvalidPattern
-        path = _path(text)
+        path = _path(text, self._make.spend)
         kind, operator = self._next()
         if kind == "word":
             return self._is(path, operator)
@@ -166,7 +203,7 @@ class _Parser:
         kind, wanted = self._next()
         if kind in ("operator", "path", "end"):
             raise InvalidPattern
-        test = _comparison(operator, kind, wanted)
+        test = _comparison(operator, kind, wanted, self._make)
         return lambda value: any(test(each) for each in path(value))
 
     def _is(self, path: Callable[[Any], list[Any]], word: str) -> _Json:
@@ -181,7 +218,7 @@ class _Parser:
         return lambda value: any(each is constant for each in path(value))
 
 
-def _path(text: str) -> Callable[[Any], list[Any]]:
+def _path(text: str, spend: Spend) -> Callable[[Any], list[Any]]:
     """What a path such as $.a.b[0] finds in a value."""
     steps: list[str | int] = []
     place = 1
@@ -206,6 +243,7 @@ def _path(text: str) -> Callable[[Any], list[Any]]:
                 elif isinstance(each, dict) and step in each:
                     deeper.append(each[str(step)])
             values = deeper
+            spend(len(values) + 1)
         return values
 
     return find
@@ -220,20 +258,20 @@ def _number(text: object) -> float | None:
         return None
 
 
-def _comparison(operator: str, kind: str, wanted: str) -> _Json:
+def _comparison(operator: str, kind: str, wanted: str, make: _Expressions) -> _Json:
     if kind == "regex":
-        test = _regex(wanted)
+        test = make.regex(wanted)
         if operator not in ("=", "!="):
             raise InvalidPattern
         return lambda value: isinstance(value, str) and test(value) is (operator == "=")
     number = _number(wanted) if kind == "word" else None
     if operator in ("=", "!="):
-        pattern = re.compile(fnmatch.translate(re.sub(r"([\[?])", r"[\1]", wanted)))
+        pattern = between(wanted.split("*"))
 
         def equal(value: Any) -> bool:
             if number is not None and not isinstance(value, str):
                 return _number(value) == number
-            return isinstance(value, str) and pattern.match(value) is not None
+            return isinstance(value, str) and pattern(value)
 
         return lambda value: equal(value) is (operator == "=")
     if number is None:
@@ -254,14 +292,17 @@ def _comparison(operator: str, kind: str, wanted: str) -> _Json:
     return ordered
 
 
-def _json(text: str) -> Predicate:
-    test = _Parser(text).parse()
+def _json(text: str, make: _Expressions) -> Predicate:
+    test = _Parser(text, make).parse()
 
     def matches(message: str) -> bool:
+        if message.lstrip()[:1] not in ("{", "["):
+            return False
         try:
             value = json.loads(message)
         except (ValueError, RecursionError):
             return False
+        make.spend(len(message))
         return isinstance(value, dict | list) and test(value)
 
     return matches
@@ -270,7 +311,7 @@ def _json(text: str) -> Predicate:
 # -- fields between spaces --------------------------------------------------------------------
 
 
-def _fields(text: str) -> Predicate:
+def _fields(text: str, make: _Expressions) -> Predicate:
     names = [each.strip() for each in text.split(",")]
     tests: list[_Json | None] = []
     rest = -1
@@ -284,10 +325,10 @@ def _fields(text: str) -> Predicate:
         kind = "regex" if wanted.startswith("%") else "word"
         if wanted.startswith('"'):
             kind, wanted = "string", wanted.strip('"')
-        tests.append(_comparison(found[2], kind, wanted) if found[2] else None)
+        tests.append(_comparison(found[2], kind, wanted, make) if found[2] else None)
 
     def matches(message: str) -> bool:
-        found = [next(g for g in m if g is not None) for m in _split(message)]
+        found = _split(message, make.spend)
         wanted = list(tests)
         if rest >= 0:
             missing = len(found) - (len(tests) - 1)
@@ -301,5 +342,25 @@ def _fields(text: str) -> Predicate:
     return matches
 
 
-def _split(message: str) -> list[tuple[str | None, ...]]:
-    return [found.groups() for found in _FIELD.finditer(message)]
+def _split(message: str, spend: Spend) -> list[str]:
+    """The fields of a message: between spaces, between quotation marks, between brackets."""
+    fields: list[str] = []
+    closing = {'"': '"', "[": "]"}
+    end = _SPACE.match(message, 0).end()  # type: ignore[union-attr]
+    while end < len(message):
+        if len(fields) % _FIELDS_SLICE == _FIELDS_SLICE - 1:
+            spend(_FIELDS_SLICE * _FIELD_WORK)
+        closes = closing.get(message[end])
+        close = message.find(closes, end + 1) if closes is not None else -1
+        if close >= 0:
+            fields.append(message[end + 1 : close])
+            end = close + 1
+        else:
+            if closes is not None:  # none from here on: not looked for again
+                del closing[message[end]]
+            word = _WORD.match(message, end)
+            assert word is not None
+            fields.append(word[0])
+            end = word.end()
+        end = _SPACE.match(message, end).end()  # type: ignore[union-attr]
+    return fields

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
-from lambent.aws import cbor
+from lambent.aws import cbor, jsontext
+from lambent.aws.large_json import LongStrings
 from lambent.aws.model import Operation, Shape
 
 _DEPTH = 100
@@ -72,6 +72,26 @@ def parse_rest(
     return parameters
 
 
+def parse_large_rest(
+    operation: Operation,
+    labels: dict[str, str],
+    query: dict[str, list[str]],
+    headers: dict[str, str],
+    body: bytes,
+) -> dict[str, Any]:
+    """Like ``parse_rest``, for a large JSON body; to be called in a thread."""
+    strings = LongStrings()
+    try:
+        left = strings.cut(body)
+    except ValueError:
+        raise SerializationError("Could not parse request body into json") from None
+    parameters = strings.put_back(parse_rest(operation, labels, query, headers, left))
+    if strings.left:
+        raise SerializationError("Could not parse request body into json")
+    assert isinstance(parameters, dict)
+    return parameters
+
+
 def parse_json(operation: Operation, body: bytes) -> dict[str, Any]:
     """The parameters of a json-protocol request; raises SerializationError."""
     if operation.input is None or not body:
@@ -96,8 +116,8 @@ def parse_cbor(operation: Operation, body: bytes) -> dict[str, Any]:
 
 def _load(body: bytes) -> Any:
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
+        return jsontext.decode(body)
+    except ValueError:
         raise SerializationError("Could not parse request body into json") from None
 
 

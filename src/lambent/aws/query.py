@@ -19,7 +19,9 @@ from lambent.aws.model import Operation, Shape
 from lambent.aws.parse import SerializationError, text_value
 from lambent.aws.serialize import WireResponse
 
-_MOST_PAIRS = 20_000
+# The largest form takes a list of policies; decoding one of this size takes about 20 ms.
+MOST_BYTES = 256 * 1024
+_MOST_PAIRS = 10_000
 _DEEPEST = 20
 _HEADERS = [("Content-Type", "text/xml")]
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -32,13 +34,15 @@ _Node = dict[str | None, Any]
 
 def parse_form(body: bytes) -> dict[str, str]:
     """The form's pairs; of a repeated name the last counts.  Raises SerializationError."""
+    if len(body) > MOST_BYTES:
+        raise SerializationError("The request is too long")
+    if body.count(b"&") >= _MOST_PAIRS:
+        raise SerializationError("The request has too many parameters")
     try:
         text = body.decode("ascii")
     except UnicodeDecodeError:
         raise SerializationError("The request body is not a form") from None
     parts = text.split("&") if text else []
-    if len(parts) > _MOST_PAIRS:
-        raise SerializationError("The request has too many parameters")
     pairs = (part.partition("=") for part in parts)
     return {unquote_plus(name): unquote_plus(value) for name, _, value in pairs}
 

@@ -11,7 +11,7 @@ import hmac
 from collections.abc import Mapping
 from urllib.parse import unquote, unquote_plus
 
-from lambent.aws.sigv4 import Claim, SignatureError, scope_of
+from lambent.aws.sigv4 import Claim, SignatureError, is_access_key, scope_of
 
 # Query parameters that are part of the resource.
 _OF_RESOURCE = {
@@ -56,8 +56,13 @@ def read_claim(query: dict[str, list[str]], region: str) -> Claim | None:
     expires = query["Expires"][0]
     if not expires.isdecimal() or len(expires) > 12:
         raise SignatureError("AccessDenied", f"Invalid date (should be seconds): {expires[:32]}")
+    access_key = query["AWSAccessKeyId"][0]
+    if not is_access_key(access_key):
+        raise SignatureError(
+            "InvalidAccessKeyId", "The AWS Access Key Id you provided is not valid."
+        )
     token = query.get("x-amz-security-token", [None])[0]
-    scope = scope_of(query["AWSAccessKeyId"][0], "", region, "s3")
+    scope = scope_of(access_key, "", region, "s3")
     signature = query["Signature"][0]
     return Claim(scope, "", (), signature, token, presigned=True, expires=int(expires), legacy=True)
 

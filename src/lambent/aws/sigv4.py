@@ -24,8 +24,16 @@ SKEW = 300
 # A presigned URL lives a week at most.
 LONGEST_PRESIGNED = 7 * 24 * 3600
 _STAMP = "%Y%m%dT%H%M%SZ"
-_HEX64 = re.compile("[0-9a-f]{64}")
+HEX64 = re.compile("[0-9a-f]{64}")
+# What a scope may say.  A region or a service becomes a part of paths, resource names and messages
+# to other processes, so nothing but letters, digits and dashes is one.
+_ACCESS_KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_DAY = re.compile("[0-9]{8}")
+_REGION = re.compile("[a-z0-9-]{1,64}")
+_EXPIRES = re.compile("[0-9]{1,6}")
 _KEYS_CACHED = 1024
+# Characters of a text from outside that is kept for the next request.
+_LONGEST_KEPT = 1024
 
 
 class SignatureError(Exception):
@@ -50,6 +58,16 @@ class Scope:
     region: str
     service: str
     text: str
+
+
+def is_region(text: str) -> bool:
+    """Whether a text can be the name of a region, or of a service."""
+    return _REGION.fullmatch(text) is not None
+
+
+def is_access_key(text: str) -> bool:
+    """Whether a text can be the id of an access key."""
+    return _ACCESS_KEY.fullmatch(text) is not None
 
 
 def scope_of(access_key: str, day: str, region: str, service: str) -> Scope:
@@ -95,7 +113,8 @@ def _header_claim(authorization: str, headers: dict[str, str]) -> Claim:
             "IncompleteSignatureException",
             "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.",
         )
-    scope, signed_headers = _credential(before)
+    read = _credential if len(before) <= _LONGEST_KEPT else _credential.__wrapped__
+    scope, signed_headers = read(before)
     token = headers.get("x-amz-security-token")
     return Claim(scope, stamp, signed_headers, signature, token)
 
@@ -126,7 +145,7 @@ def _query_claim(query: dict[str, list[str]]) -> Claim:
     if one("X-Amz-Algorithm") != ALGORITHM:
         raise SignatureError("IncompleteSignatureException", "Unsupported signing algorithm.")
     expires = one("X-Amz-Expires")
-    if not expires.isdecimal() or not 0 < int(expires) <= LONGEST_PRESIGNED:
+    if not _EXPIRES.fullmatch(expires) or not 0 < int(expires) <= LONGEST_PRESIGNED:
         raise SignatureError("IncompleteSignatureException", "X-Amz-Expires must be 1 to 604800.")
     tokens = query.get("X-Amz-Security-Token")
     return Claim(
@@ -149,7 +168,17 @@ def _scope(credential: str) -> Scope:
             "Credential must have exactly 5 slash-delimited elements, e.g. "
             f"keyid/date/region/service/term, got '{credential[:128]}'",
         )
-    return scope_of(parts[0], parts[1], parts[2], parts[3])
+    access_key, day, region, service, _ = parts
+    if not (is_access_key(access_key) and _DAY.fullmatch(day)):
+        raise SignatureError(
+            "IncompleteSignatureException",
+            "Credential must have a valid access key id and a date in the form YYYYMMDD.",
+        )
+    if not (is_region(region) and is_region(service)):
+        raise SignatureError(
+            "SignatureDoesNotMatch", "Credential should be scoped to a valid region and service."
+        )
+    return scope_of(access_key, day, region, service)
 
 
 @functools.lru_cache(64)
@@ -167,7 +196,7 @@ def _stamp(seconds: float) -> str:
 
 def check_time(claim: Claim, now: float) -> None:
     """Refuse a claim of another day than it says, too old, or from the future."""
-    signed_at = _read_stamp(claim.stamp)
+    signed_at = _read_stamp(claim.stamp) if len(claim.stamp) < _LONGEST_KEPT else None
     if signed_at is None:
         raise SignatureError(
             "IncompleteSignatureException", "Date must be in ISO-8601 'basic format'."
@@ -231,13 +260,18 @@ class SigningKeys:
 
 
 @functools.lru_cache(1024)
-def canonical_path(path: str, service: str) -> str:
-    """The path as it is signed: normalised and encoded once more, but for S3 as it is."""
+def _canonical_path(path: str, service: str) -> str:
     if service == "s3":
         return quote(path, safe="/-_.~%") or "/"
     if "%" not in path and "//" not in path and "/." not in path:
         return quote(path, safe="/-_.~") or "/"
     return quote(_normalised(path), safe="/-_.~")
+
+
+def canonical_path(path: str, service: str) -> str:
+    """The path as it is signed: normalised and encoded once more, but for S3 as it is."""
+    encode = _canonical_path if len(path) <= _LONGEST_KEPT else _canonical_path.__wrapped__
+    return encode(path, service)
 
 
 def _normalised(path: str) -> str:
@@ -292,22 +326,35 @@ def string_to_sign(
     return f"{ALGORITHM}\n{stamp}\n{scope.text}\n{digest}"
 
 
-def payload_hash(claim: Claim, headers: dict[str, str], body: bytes) -> str:
-    """The hash the client signed; raises SignatureError if it is not the body's."""
+# Services whose clients may leave a body out of the signature; the second is Lambent's own.
+_UNSIGNED_BODIES = ("s3", "lambda-code")
+
+
+def declared_hash(claim: Claim, headers: Mapping[str, str]) -> str | None:
+    """What the head of a request says stands for its body in the signature; None if nothing.
+
+    Raises SignatureError where it says what the service does not take.  Chunks that are signed
+    prove a body of S3's clients only (``signed_body``); elsewhere it would stay unproven.
+    """
     declared = headers.get("x-amz-content-sha256")
-    if claim.presigned and declared is None:
-        return UNSIGNED if claim.scope.service in ("s3", "lambda-code") else sha256(body)
+    service = claim.scope.service
     if declared is None:
-        return sha256(body)
-    if declared == UNSIGNED:
-        return declared
-    # A signed stream proves its body chunk by chunk (ChunkDecoder), which only S3's clients do;
-    # elsewhere it would leave the body unproven, and falls to the mismatch below.
-    if declared.startswith("STREAMING-") and claim.scope.service == "s3":
-        return declared
-    if not _HEX64.fullmatch(declared) or not hmac.compare_digest(declared, sha256(body)):
-        raise _hash_mismatch()
+        return UNSIGNED if claim.presigned and service in _UNSIGNED_BODIES else None
+    unproven = (declared == UNSIGNED and service in _UNSIGNED_BODIES) or (
+        declared.startswith("STREAMING-") and service == "s3"
+    )
+    if not unproven and not HEX64.fullmatch(declared):
+        raise hash_mismatch()
     return declared
+
+
+def check_hash(declared: str, digest: str) -> None:
+    """Raise SignatureError if a body is not the one that was declared.
+
+    digest: the SHA-256 of the body.  What is declared may leave the body out (``declared_hash``).
+    """
+    if HEX64.fullmatch(declared) and not hmac.compare_digest(declared, digest):
+        raise hash_mismatch()
 
 
 def sha256(body: bytes) -> str:
@@ -315,7 +362,7 @@ def sha256(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest() if body else EMPTY_SHA256
 
 
-_MISMATCH = (
+MISMATCH = (
     "The request signature we calculated does not match the signature you provided. Check your "
     "AWS Secret Access Key and signing method. Consult the service documentation for details."
 )
@@ -341,31 +388,40 @@ def verify(
             method, path, query, headers, claim.signed_headers, hashed, claim.stamp, claim.scope
         )
     except KeyError:
-        raise SignatureError("SignatureDoesNotMatch", _MISMATCH) from None
+        raise SignatureError("SignatureDoesNotMatch", MISMATCH) from None
     expected = key.sign(text)
     # Compared as bytes: what a client sends need not be ASCII.
     if not hmac.compare_digest(expected.encode(), claim.signature.strip().encode()):
-        raise SignatureError("SignatureDoesNotMatch", _MISMATCH)
+        raise SignatureError("SignatureDoesNotMatch", MISMATCH)
 
 
-# Headers of S3 that prove themselves, or the key they go with.
-_NEED_NO_SIGNATURE = {"x-amz-content-sha256", "x-amz-date", "x-amz-security-token"}
+# Headers that need no signature: they prove themselves, or go with the key that proves them, or say
+# what a proxy or a browser is.
+_NEED_NO_SIGNATURE = {
+    "x-amz-content-sha256",
+    "x-amz-date",
+    "x-amz-security-token",
+    "x-amz-cf-id",
+    "x-amz-user-agent",
+}
 
 
 def check_signed(claim: Claim, headers: Mapping[str, str]) -> None:
-    """Refuse headers that say what S3 shall do and were not signed: whoever was given a presigned
-    URL could add them."""
-    unsigned = [
-        name
-        for name in headers
-        if name.startswith("x-amz-")
-        and name not in claim.signed_headers
-        and name not in _NEED_NO_SIGNATURE
-    ]
-    if unsigned:
-        raise SignatureError(
-            "AccessDenied", "There were headers present in the request which were not signed"
-        )
+    """Raise SignatureError for a header that tells a service what to do and is not signed.
+
+    The receiver of a presigned URL, or a proxy on the way, could add one.  Source: AWS General
+    Reference, "Create a signed AWS API request": all x-amz-* headers must be signed.
+    """
+    for name in headers:
+        if (
+            name.startswith("x-amz-")
+            and name not in claim.signed_headers
+            and name not in _NEED_NO_SIGNATURE
+        ):
+            code = "AccessDenied" if claim.scope.service == "s3" else "InvalidSignatureException"
+            raise SignatureError(
+                code, "There were headers present in the request which were not signed"
+            )
 
 
 def sign_headers(
@@ -431,148 +487,8 @@ def presign(
     return f"{path}?{query}&X-Amz-Signature={signature}"
 
 
-_CHUNK_HEAD = re.compile(rb"([0-9a-fA-F]{1,8})(?:;chunk-signature=([0-9a-f]{64}))?")
-_LONGEST_CHUNK = 16 * 1024 * 1024
-_LONGEST_TRAILER = 16 * 1024
-SIGNED_STREAM = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
-SIGNED_STREAM_TRAILER = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
-UNSIGNED_STREAM_TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
-_STREAMS = (SIGNED_STREAM, SIGNED_STREAM_TRAILER, UNSIGNED_STREAM_TRAILER)
-
-
-class ChunkDecoder:
-    """Decodes an aws-chunked body, verifying each chunk's signature where chunks are signed.
-
-    Feed it bytes as they arrive; it returns the decoded bytes whose signatures were right and
-    raises SignatureError at the first that is wrong.  ``done`` tells whether the last chunk came;
-    ``end`` wants it to have, and verifies the trailer where one is signed.
-    """
-
-    def __init__(self, claim: Claim, key: SigningKey, signed: bool, trailer: bool = False) -> None:
-        self._claim = claim
-        self._key = key
-        self._signed = signed
-        self._trailer = trailer
-        self._previous = claim.signature
-        self._buffer = b""
-        self._head: tuple[int, str] | None = None
-        self.done = False
-
-    def feed(self, data: bytes) -> bytes:
-        """Decoded bytes of every chunk that is complete now."""
-        self._buffer += data
-        out: list[bytes] = []
-        while not self.done and self._advance(out):
-            pass
-        if self.done and len(self._buffer) > _LONGEST_TRAILER:
-            raise self._malformed()
-        return b"".join(out)
-
-    def end(self) -> None:
-        """The body has ended: raise SignatureError unless it is whole."""
-        if not self.done:
-            raise self._malformed()
-        if not (self._trailer and self._signed):
-            return
-        lines = [line for line in self._buffer.split(b"\r\n") if line]
-        signature = b""
-        if lines and lines[-1].lower().startswith(b"x-amz-trailer-signature:"):
-            signature = lines.pop().partition(b":")[2].strip()
-        text = b"".join(line + b"\n" for line in lines)
-        expected = self._key.sign(
-            f"{ALGORITHM}-TRAILER\n{self._claim.stamp}\n{self._claim.scope.text}\n"
-            f"{self._previous}\n{sha256(text)}"
-        )
-        if not hmac.compare_digest(expected.encode(), signature):
-            raise SignatureError("SignatureDoesNotMatch", _MISMATCH)
-
-    def _advance(self, out: list[bytes]) -> bool:
-        if self._head is None:
-            line, found, rest = self._buffer.partition(b"\r\n")
-            if not found:
-                if len(self._buffer) > 128:
-                    raise self._malformed()
-                return False
-            match = _CHUNK_HEAD.fullmatch(line)
-            if match is None or (self._signed and match[2] is None):
-                raise self._malformed()
-            size = int(match[1], 16)
-            if size > _LONGEST_CHUNK:
-                raise self._malformed()
-            self._head = (size, (match[2] or b"").decode())
-            self._buffer = rest
-        size, signature = self._head
-        if size and len(self._buffer) < size + 2:
-            return False
-        chunk = self._buffer[:size]
-        if size and self._buffer[size : size + 2] != b"\r\n":
-            raise self._malformed()
-        if self._signed:
-            self._verify(chunk, signature)
-        # What follows the last chunk is the trailer.
-        self._buffer = self._buffer[size + 2 :] if size else self._buffer
-        self._head = None
-        self.done = size == 0
-        out.append(chunk)
-        return True
-
-    def _verify(self, chunk: bytes, signature: str) -> None:
-        text = (
-            f"{ALGORITHM}-PAYLOAD\n{self._claim.stamp}\n{self._claim.scope.text}\n"
-            f"{self._previous}\n{EMPTY_SHA256}\n{sha256(chunk)}"
-        )
-        expected = self._key.sign(text)
-        if not hmac.compare_digest(expected, signature):
-            raise SignatureError("SignatureDoesNotMatch", _MISMATCH)
-        self._previous = signature
-
-    @staticmethod
-    def _malformed() -> SignatureError:
-        return SignatureError("IncompleteBody", "The aws-chunked body is malformed.", 400)
-
-
-class BodyCheck:
-    """Holds a body that arrives in pieces to what its request's signature says of it.
-
-    declared: its x-amz-content-sha256; believe: verify nothing, decode only.  ``feed`` returns the
-    bytes of the body itself, without the framing of aws-chunked; both raise SignatureError.
-    """
-
-    def __init__(self, claim: Claim, key: SigningKey, declared: str, believe: bool = False) -> None:
-        self._decoder: ChunkDecoder | None = None
-        self._digest = None
-        self._declared = declared
-        if declared in _STREAMS:
-            signed = declared != UNSIGNED_STREAM_TRAILER and not believe
-            self._decoder = ChunkDecoder(claim, key, signed, declared != SIGNED_STREAM)
-        elif believe:
-            pass
-        elif _HEX64.fullmatch(declared):
-            self._digest = hashlib.sha256()
-        elif declared != UNSIGNED:
-            raise SignatureError(
-                "InvalidRequest", "The value of x-amz-content-sha256 header is invalid.", 400
-            )
-
-    def feed(self, data: bytes) -> bytes:
-        """Take a piece."""
-        if self._decoder is not None:
-            return self._decoder.feed(data)
-        if self._digest is not None:
-            self._digest.update(data)
-        return data
-
-    def end(self) -> None:
-        """The body is over."""
-        if self._decoder is not None:
-            self._decoder.end()
-        elif self._digest is not None and not hmac.compare_digest(
-            self._digest.hexdigest(), self._declared
-        ):
-            raise _hash_mismatch()
-
-
-def _hash_mismatch() -> SignatureError:
+def hash_mismatch() -> SignatureError:
+    """The error of a body that is not what its declared hash says."""
     return SignatureError(
         "XAmzContentSHA256Mismatch",
         "The provided 'x-amz-content-sha256' header does not match what was computed.",

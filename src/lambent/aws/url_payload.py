@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
+from lambent.aws import jsontext
+
 # What comes between the head of a streamed response and its body, and how long a head may be.
 SEPARATOR = bytes(8)
 HEAD_BYTES = 64 * 1024
@@ -114,7 +116,7 @@ def event(
     if request.body:
         document["body"] = text if text is not None else base64.b64encode(request.body).decode()
     document["isBase64Encoded"] = bool(request.body) and text is None
-    return json.dumps(document).encode()
+    return jsontext.encode(document)
 
 
 def _parameters(query: str) -> dict[str, str]:

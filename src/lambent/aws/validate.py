@@ -11,7 +11,8 @@ from typing import Any
 from lambent.aws.model import Shape
 
 _ENOUGH = 20
-_CACHED, _CACHED_LENGTH = 1024, 200
+# For each of some hundred kinds of strings.
+_CACHED, _CACHED_LENGTH = 256, 200
 
 
 class ValidationError(Exception):

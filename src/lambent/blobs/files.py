@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import IO
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -20,6 +21,11 @@ def _sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _add(digest: hashlib._Hash, file: IO[bytes], chunk: bytes) -> None:
+    digest.update(chunk)
+    file.write(chunk)
 
 
 class FileBlobs:
@@ -42,8 +48,7 @@ class FileBlobs:
         try:
             with os.fdopen(descriptor, "wb") as file:
                 async for chunk in chunks:
-                    digest.update(chunk)
-                    await asyncio.to_thread(file.write, chunk)
+                    await asyncio.to_thread(_add, digest, file, chunk)
                 await asyncio.to_thread(self._settle, file, name, digest.hexdigest())
         except BaseException:
             Path(name).unlink(missing_ok=True)

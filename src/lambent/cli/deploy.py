@@ -116,7 +116,7 @@ def run(arguments: argparse.Namespace, client: Client) -> int:
     if arguments.json:
         table.show([row], tuple(row), True)
     else:
-        print(
+        table.say(
             f"{'Updated' if exists else 'Created'} {name} ({shown['Runtime']}, {shown['Handler']})"
         )
     return 0

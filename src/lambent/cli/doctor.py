@@ -34,8 +34,8 @@ def _namespaces() -> tuple[bool, str, str]:
     """Try, in a child, what the host agent does first."""
     code = (
         "import sys, os; sys.path[:0] = [sys.argv[1]]\n"
-        "from lambent.sandbox.kernel import agent, syscalls as s\n"
-        "os.getuid() == 0 or agent.become_namespace_root()\n"
+        "from lambent.sandbox.kernel import confinement, syscalls as s\n"
+        "os.getuid() == 0 or confinement.become_namespace_root()\n"
         "s.unshare(s.CLONE_NEWNS | s.CLONE_NEWNET | s.CLONE_NEWPID | s.CLONE_NEWIPC)\n"
         "s.mount('none', '/', None, s.MS_REC | s.MS_PRIVATE)\n"
         "os.close(s.open_tree('/usr'))\n"
@@ -85,8 +85,8 @@ def _network() -> tuple[bool, str, str]:
         return False, f"{lacking}: functions reach this server and nothing else", remedy
     reason = _attempt(
         "import sys, os; sys.path[:0] = [sys.argv[1]]\n"
-        "from lambent.sandbox.kernel import agent, network\n"
-        "os.getuid() == 0 or agent.become_namespace_root()\n"
+        "from lambent.sandbox.kernel import confinement, network\n"
+        "os.getuid() == 0 or confinement.become_namespace_root()\n"
         "network.make_router([])\n"
     )
     if reason:

@@ -52,7 +52,7 @@ def _said(arguments: argparse.Namespace, answer: dict[str, Any], text: str) -> i
     if arguments.json:
         table.show([answer], (), True)
     else:
-        print(text)
+        table.say(text)
     return 0
 
 

@@ -38,7 +38,10 @@ def invoke(arguments: argparse.Namespace, client: Client) -> int:
         answer = client.request("POST", path, payload, headers)
         request_id = answer.headers.get("x-amzn-requestid")
         told = {"StatusCode": answer.status, "RequestId": request_id}
-        print(json.dumps(told, indent=2) if arguments.json else f"Accepted: {request_id}")
+        if arguments.json:
+            print(json.dumps(told, indent=2))
+        else:
+            table.say(f"Accepted: {request_id}")
         return 0
     answer = client.request("POST", path, payload, headers)
     error = answer.headers.get("x-amz-function-error")
@@ -58,10 +61,14 @@ def invoke(arguments: argparse.Namespace, client: Client) -> int:
         print(json.dumps(document, indent=2))
     else:
         for line in log.splitlines():
-            print(table.clean(line), file=sys.stderr)
-        sys.stdout.write(answer.body.decode("utf-8", "replace") + "\n")
+            table.say(line, sys.stderr)
+        payload_text = answer.body.decode("utf-8", "replace")
+        if sys.stdout.isatty():
+            table.say(payload_text)
+        else:
+            sys.stdout.write(payload_text + "\n")  # for another program, as it is
         if error:
-            print(f"The function failed ({error}).", file=sys.stderr)
+            table.say(f"The function failed ({error}).", sys.stderr)
     return 1 if error else 0
 
 
@@ -95,7 +102,7 @@ def rm(arguments: argparse.Namespace, client: Client) -> int:
     for name in arguments.names:
         client.request("DELETE", f"/2015-03-31/functions/{quote(name, safe='')}")
         if not arguments.json:
-            print(f"Deleted {name}")
+            table.say(f"Deleted {name}")
     if arguments.json:
         print(json.dumps([{"name": name} for name in arguments.names]))
     return 0
@@ -131,7 +138,7 @@ def _print_new(client: Client, parameters: dict[str, object], seen: str, as_json
             else:
                 moment = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
                 stamp = moment.strftime("%H:%M:%S.") + f"{moment.microsecond // 1000:03d}"
-                print(f"{stamp}  {table.clean(event['message'])}")
+                print(stamp, table.clean(event["message"]), sep="  ")
         sys.stdout.flush()
         token = page.get("nextToken")
         if not token:

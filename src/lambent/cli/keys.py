@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from shlex import quote
 from typing import Any
 from urllib.parse import urlencode
 from xml.etree import ElementTree
@@ -44,7 +45,8 @@ def create(arguments: argparse.Namespace, client: Client) -> int:
         found = {"user": arguments.user, "access_key_id": key, "secret_access_key": secret}
         print(json.dumps(found, indent=2))
     else:
-        print(f"export AWS_ACCESS_KEY_ID={key}\nexport AWS_SECRET_ACCESS_KEY={secret}")
+        table.say(f"export AWS_ACCESS_KEY_ID={quote(key)}")
+        table.say(f"export AWS_SECRET_ACCESS_KEY={quote(secret)}")
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -136,7 +137,7 @@ def _env(arguments: argparse.Namespace) -> int:
         print(json.dumps(variables, indent=2))
     else:
         for name, value in variables.items():
-            print(f"export {name}={value}")
+            table.say(f"export {name}={shlex.quote(value)}")
     return 0
 
 
@@ -201,11 +202,11 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _run(arguments)
     except Unreachable as error:
-        print(f"lambent: {error}", file=sys.stderr)
+        table.say(f"lambent: {error}", sys.stderr)
         return UNREACHABLE
     except Refused as error:
-        print(f"lambent: {table.clean(str(error))}", file=sys.stderr)
+        table.say(f"lambent: {error}", sys.stderr)
         return ERROR
     except (deploy.Usage, OSError) as error:
-        print(f"lambent: {error}", file=sys.stderr)
+        table.say(f"lambent: {error}", sys.stderr)
         return USAGE

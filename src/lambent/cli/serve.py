@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import faulthandler
 import logging
 import signal
 import sys
+from typing import Any
 
 import uvloop
 
 from lambent import config
 from lambent.app import App
+from lambent.cli import table
 from lambent.errors import StartError
 
+# Beside the times to drain: of which the embedded services may take 30.
+_STOP_SECONDS = 45.0
 _DEVELOPMENT = {"authentication": "any", "authorization": "off"}
+
+
+class CleanFormatter(logging.Formatter):
+    """The server's log: a message is one line, whatever clients and functions say in it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = table.clean(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:
+        return "\n".join(table.clean(line) for line in super().formatException(ei).split("\n"))
 
 
 def run(arguments: argparse.Namespace, development: bool) -> int:
@@ -23,13 +39,15 @@ def run(arguments: argparse.Namespace, development: bool) -> int:
     flags["data_dir"] = str(arguments.data_dir) if arguments.data_dir else None
     if development:
         flags = {**flags, **{k: flags.get(k) or v for k, v in _DEVELOPMENT.items()}}
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(CleanFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     try:
         settings = config.from_process(flags, arguments.config)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings))
     except StartError as error:
-        print(f"lambent: {error}", file=sys.stderr)
+        table.say(f"lambent: {error}", sys.stderr)
         return 1
     return 0
 
@@ -46,6 +64,8 @@ async def _serve(settings: config.Settings) -> None:
     _greet(app)
     await stopping.wait()
     print("\nLambent is stopping.", flush=True)
+    # A stop that takes longer ends all the same, and says where it was.
+    faulthandler.dump_traceback_later(_STOP_SECONDS + 3 * settings.drain_seconds, exit=True)
     await app.stop()
     endpoint_file.unlink(missing_ok=True)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+import unicodedata
+from typing import Any, TextIO
 
 
 def show(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) -> None:
@@ -12,7 +13,7 @@ def show(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) ->
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    lines = [[str(row.get(column, "")) for column in columns] for row in rows]
+    lines = [[clean(str(row.get(column, ""))) for column in columns] for row in rows]
     widths = [max(len(text) for text in each) for each in zip(columns, *lines, strict=True)]
     bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
     print(
@@ -26,11 +27,35 @@ def show(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) ->
         )
 
 
+# What languages and emojis need of the characters that are not seen: joiners.
+_HARMLESS = frozenset("\t\u200c\u200d")
+# Control and format characters (those that turn the direction of a text among them), halves of
+# characters, and separators of lines and paragraphs.
+_STEERING = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+
+
 def clean(text: str) -> str:
-    """A log line that cannot steer the terminal: control characters but tab are shown, not sent."""
+    """A line that cannot steer the terminal: what is not seen in it but a tab is shown, not sent.
+
+    Source: Unicode Standard Annex 9 (directional formatting), Unicode Technical Report 36.
+    """
+    if text.isprintable():
+        return text
     return "".join(
-        c
-        if c == "\t" or (c >= " " and c != "\x7f" and not "\x80" <= c < "\xa0")
-        else f"\\x{ord(c):02x}"
-        for c in text
+        character
+        if character in _HARMLESS or unicodedata.category(character) not in _STEERING
+        else _escaped(ord(character))
+        for character in text
     )
+
+
+def _escaped(code: int) -> str:
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def say(text: str, to: TextIO | None = None) -> None:
+    """Print lines of which parts come from elsewhere, to standard output if not to another."""
+    for line in text.split("\n"):
+        print(clean(line), file=to)

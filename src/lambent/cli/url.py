@@ -57,5 +57,5 @@ def run(arguments: argparse.Namespace, client: Client) -> int:
     if arguments.json:
         table.show([found], (), True)
     else:
-        print(found["FunctionUrl"])
+        table.say(found["FunctionUrl"])
     return 0

@@ -13,9 +13,11 @@ import base64
 import contextlib
 import hashlib
 import io
+import lzma
 import os
 import shutil
 import stat
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -26,10 +28,12 @@ from typing import IO
 
 from lambent.errors import InvalidParameterValue
 
+# Files, links and folders of an archive, those included that only paths imply.
 _ENTRIES = 100_000
 _CHUNK = 256 * 1024
 _NAME_BYTES = 255
-_PATH_BYTES = 4000
+# A path goes on below folders of the server's and of the sandbox's; Linux takes 4096 bytes of it.
+_PATH_BYTES, _PATH_PARTS = 2048, 256
 _LINK_BYTES = 4096
 UNREADABLE = "Could not unzip uploaded file. Please check your file, then try to upload again."
 
@@ -50,20 +54,26 @@ def code_sha256(digest: str) -> str:
 
 
 def _segments(info: zipfile.ZipInfo) -> tuple[str, ...]:
-    """The path of an entry, safe to join below a folder; raises InvalidParameterValue."""
+    """The path of an entry, safe to join below a folder; raises InvalidParameterValue.
+
+    Empty for an entry of the folder itself.
+    """
     name = info.filename
     try:
         encoded = name.encode("utf-8")
     except UnicodeEncodeError:
         raise InvalidParameterValue(f"{UNREADABLE} (an entry's name is not UTF-8)") from None
-    parts = name.rstrip("/").split("/")
+    parts = name.split("/")
     unsafe = (
         not name
         or name.startswith("/")
         or "\0" in name
         or "\\" in name
         or len(encoded) > _PATH_BYTES
+        or len(parts) > _PATH_PARTS
         or any(part == ".." or len(part.encode()) > _NAME_BYTES for part in parts)
+        # What is no folder has a name of its own.
+        or (parts[-1] == "." and not info.is_dir())
     )
     if unsafe:
         raise InvalidParameterValue(f"{UNREADABLE} (unsafe path: {name[:100]!r})")
@@ -107,36 +117,96 @@ def _stays_inside(segments: tuple[str, ...], target: str) -> bool:
 def _check(archive: zipfile.ZipFile, limit: int) -> int:
     """Check every entry's declaration; returns the unpacked size in bytes."""
     entries = archive.infolist()
-    if len(entries) > _ENTRIES:
-        raise InvalidParameterValue(f"{UNREADABLE} (more than {_ENTRIES} entries)")
     total = sum(info.file_size for info in entries)
     if total > limit:
         raise InvalidParameterValue(f"Unzipped size must be smaller than {limit} bytes")
-    kinds: dict[tuple[str, ...], int] = {}
+    kinds: dict[str, int] = {}
     for info in entries:
         segments, kind = _segments(info), _kind(info)
+        shown = f"{info.filename[:100]!r}"
         if info.flag_bits & 0x1:
-            raise InvalidParameterValue(f"{UNREADABLE} (encrypted: {info.filename[:100]!r})")
-        known = kinds.get(segments)
+            raise InvalidParameterValue(f"{UNREADABLE} (encrypted: {shown})")
+        path = "/".join(segments)
+        known = kinds.get(path)
         if known is not None and not known == kind == stat.S_IFDIR:
-            raise InvalidParameterValue(f"{UNREADABLE} (duplicate: {info.filename[:100]!r})")
-        kinds[segments] = kind
-    for segments in kinds:
-        for length in range(1, len(segments)):
-            if kinds.get(segments[:length], stat.S_IFDIR) != stat.S_IFDIR:
-                name = "/".join(segments)
-                raise InvalidParameterValue(f"{UNREADABLE} (inside a file or link: {name[:100]!r})")
+            raise InvalidParameterValue(f"{UNREADABLE} (duplicate: {shown})")
+        kinds[path] = kind
+        # Folders that are known have known folders above them.
+        above = path.rpartition("/")[0]
+        while above and kinds.get(above) != stat.S_IFDIR:
+            if above in kinds:
+                raise InvalidParameterValue(f"{UNREADABLE} (inside a file or link: {shown})")
+            kinds[above] = stat.S_IFDIR
+            above = above.rpartition("/")[0]
+        if len(kinds) > _ENTRIES:
+            raise _too_many()
     return total
+
+
+def _too_many() -> InvalidParameterValue:
+    return InvalidParameterValue(f"{UNREADABLE} (more than {_ENTRIES} entries)")
 
 
 @contextlib.contextmanager
 def _opened(file: IO[bytes]) -> Iterator[zipfile.ZipFile]:
     """The archive; whatever zipfile finds wrong with it is the client's fault."""
+    with _readable():
+        _count(file)
+        archive = zipfile.ZipFile(file)
+    with archive:
+        yield archive
+
+
+# What zipfile and the decompressors raise for what is not as it should be.
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+    # bz2 has no error of its own.
+    OSError,
+)
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """Raises InvalidParameterValue for whatever reading an archive raises."""
     try:
-        with zipfile.ZipFile(file) as archive:
-            yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
+        yield
+    except _BROKEN as error:
         raise InvalidParameterValue(UNREADABLE) from error
+
+
+def _count(file: IO[bytes]) -> None:
+    """Refuse a directory of too many entries before zipfile makes an object of each."""
+    # The reading of the end that zipfile itself relies on: no other could differ from it.
+    end = zipfile._EndRecData(file)  # type: ignore[attr-defined]
+    if not end:
+        raise zipfile.BadZipFile
+    size, place = end[_END_SIZE], end[_END_PLACE]
+    start = place - size - (_ZIP64_BYTES if end[0] == _ZIP64_END else 0)
+    if start < 0:
+        raise zipfile.BadZipFile
+    file.seek(start)
+    directory = file.read(size)
+    at = entries = 0
+    while at < size:
+        name, extra, comment = _LENGTHS.unpack_from(directory, at + _LENGTHS_AT)
+        at += _CENTRAL_BYTES + name + extra + comment
+        entries += 1
+        if entries > _ENTRIES:
+            raise _too_many()
+
+
+# Source: PKWARE APPNOTE, 4.3.12, 4.3.14 and 4.3.15; the end as zipfile has it, with its place.
+_END_SIZE, _END_PLACE = 5, 9
+_ZIP64_END, _ZIP64_BYTES = b"PK\6\6", 56 + 20
+_CENTRAL_BYTES, _LENGTHS_AT, _LENGTHS = 46, 28, struct.Struct("<HHH")
 
 
 def inspect(data: bytes, limit: int) -> Package:
@@ -211,7 +281,41 @@ def _whole(target: Path) -> Iterator[Path]:
             if not target.exists():
                 raise
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        if work.exists():
+            remove_tree(work)
+
+
+def remove_tree(root: Path) -> None:
+    """Remove a folder with all in it: however deep, and whatever its modes forbid."""
+    folders = [str(root)]
+    for folder in folders:  # which grows meanwhile
+        os.chmod(folder, 0o700)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                else:
+                    os.unlink(entry.path)
+    for folder in reversed(folders):
+        os.rmdir(folder)
+
+
+def tree_size(root: Path) -> int:
+    """Bytes of the disk that a folder takes with all in it, 0 if there is none."""
+    if not root.is_dir():
+        return 0
+    total = 0
+    folders = [str(root)]
+    for folder in folders:  # which grows meanwhile
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+        except PermissionError:  # of an ordinary user's own making
+            continue
+    return total
 
 
 def _extract(archive: zipfile.ZipFile, root: Path, limit: int) -> None:
@@ -225,7 +329,8 @@ def _extract(archive: zipfile.ZipFile, root: Path, limit: int) -> None:
         kind = _kind(info)
         if kind == stat.S_IFDIR:
             path.mkdir(parents=True, exist_ok=True, mode=0o755)
-            modes.append((path, _permissions(info, 0o755)))
+            # What its owner cannot open, an ordinary user's server could not remove.
+            modes.append((path, _permissions(info, 0o755) | 0o700))
             continue
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
         if kind == stat.S_IFLNK:
@@ -235,11 +340,12 @@ def _extract(archive: zipfile.ZipFile, root: Path, limit: int) -> None:
     for path, target in links:
         os.symlink(target, path)
     for path, mode in reversed(modes):
-        path.chmod(mode)
+        # Its owner is the server, which must be able to remove it.
+        path.chmod(mode | 0o700)
 
 
 def _link_target(archive: zipfile.ZipFile, info: zipfile.ZipInfo, segments: tuple[str, ...]) -> str:
-    with archive.open(info) as content:
+    with _readable(), archive.open(info) as content:
         raw = content.read(_LINK_BYTES + 1)
     target = raw.decode("utf-8", "surrogateescape")
     if not raw or len(raw) > _LINK_BYTES or b"\0" in raw or not _stays_inside(segments, target):
@@ -247,11 +353,23 @@ def _link_target(archive: zipfile.ZipFile, info: zipfile.ZipInfo, segments: tupl
     return target
 
 
+def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    with _readable():
+        content = archive.open(info)
+    with content:
+        while True:
+            with _readable():
+                chunk = content.read(_CHUNK)
+            if not chunk:
+                return
+            yield chunk
+
+
 def _write_file(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, left: int) -> int:
     """Write one file, trusting neither its declared size nor its mode; returns bytes left."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with archive.open(info) as content, os.fdopen(os.open(path, flags, 0o600), "wb") as file:
-        while chunk := content.read(_CHUNK):
+    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+        for chunk in _content(archive, info):
             left -= len(chunk)
             if left < 0:
                 raise InvalidParameterValue("Unzipped size is larger than the archive declares")
@@ -293,7 +411,7 @@ class CodeCache:
         same = marker.exists() and marker.read_text() == boot
         for entry in self._root.iterdir():
             if entry.is_dir() and (not same or entry.name.startswith(".")):
-                shutil.rmtree(entry, ignore_errors=True)
+                remove_tree(entry)
         marker.write_text(boot)
 
     def path(self, digest: str) -> Path:
@@ -334,7 +452,16 @@ class CodeCache:
 
     def remove(self, digest: str) -> None:
         """Forget a tree."""
-        shutil.rmtree(self.path(digest), ignore_errors=True)
+        target = self.path(digest)
+        if target.exists():
+            # Whatever happens next, it is not half there.
+            going = self._root / f".going-{digest}"
+            target.rename(going)
+            remove_tree(going)
+
+    def size(self, digest: str) -> int:
+        """Bytes of the disk that a tree takes, 0 if it is not there."""
+        return tree_size(self.path(digest))
 
     def digests(self) -> list[str]:
         """The digests of all trees."""

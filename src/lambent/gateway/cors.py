@@ -21,7 +21,7 @@ def preflight(cors: dict[str, Any], headers: dict[str, str]) -> Headers:
     found = _origin(cors, headers)
     if not found:
         return []
-    credentials = cors.get("AllowCredentials", False)
+    credentials = _credentials(cors)
     for name, member, asked in (
         ("allow-methods", "AllowMethods", "request-method"),
         ("allow-headers", "AllowHeaders", "request-headers"),
@@ -54,10 +54,17 @@ def _origin(cors: dict[str, Any], headers: dict[str, str]) -> Headers:
     allowed = cors.get("AllowOrigins", ())
     if origin is None or not ("*" in allowed or origin in allowed):
         return []
-    credentials = cors.get("AllowCredentials", False)
-    found = [(f"{_PREFIX}allow-origin", "*" if "*" in allowed and not credentials else origin)]
-    if found[0][1] != "*":
-        found.append(("Vary", "Origin"))
-    if credentials:
+    if "*" in allowed:
+        return [(f"{_PREFIX}allow-origin", "*")]
+    found = [(f"{_PREFIX}allow-origin", origin), ("Vary", "Origin")]
+    if _credentials(cors):
         found.append((f"{_PREFIX}allow-credentials", "true"))
     return found
+
+
+def _credentials(cors: dict[str, Any]) -> bool:
+    """Whether cookies may be sent along; never where every origin may ask.
+
+    Such a configuration is refused; one of an earlier version may still be there.
+    """
+    return bool(cors.get("AllowCredentials")) and "*" not in cors.get("AllowOrigins", ())

@@ -10,19 +10,22 @@ custom resource.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 from lambent import ids
+from lambent.api.body_limits import BodyLimit
 from lambent.api.context import Context
 from lambent.api.service import Service
 from lambent.aws import sigv4
 from lambent.aws.parse import parse_query
 from lambent.aws.serialize import WireResponse
 from lambent.blobs.base import Blobs
-from lambent.errors import AccessDenied, RequestEntityTooLarge, ServiceError
+from lambent.errors import AccessDenied, ServiceError
+from lambent.gateway.bodies import SMALL_BYTES, receive
 from lambent.gateway.events import PREFIX as EVENTS
 from lambent.gateway.events import EventReports
 from lambent.gateway.forwarding import Forwarding
@@ -33,8 +36,8 @@ from lambent.iam.authenticate import Authenticator, Principal
 
 _log = logging.getLogger(__name__)
 
-# Largest request AWS takes for any Lambda operation: CreateFunction with a 50 MB archive in base64.
-REQUEST_BYTES = 70_167_211
+# Bodies over HEAVY_BYTES, which are archives, are in memory so many at a time.
+HEAVY_BYTES, HEAVY_AT_ONCE = 8 * 1024 * 1024, 2
 _CODE = re.compile(r"/_lambent/code/([0-9a-f]{64})")
 _STACK = re.compile(r"/_lambent/stacks/([0-9a-f-]{36})")
 _ANSWER_BYTES = 64 * 1024
@@ -68,6 +71,7 @@ class Edge:
         self._tasks: dict[Exchange, asyncio.Task[None]] = {}
         self.endpoint = ""
         self._loop = asyncio.get_running_loop()
+        self._heavy = asyncio.Semaphore(HEAVY_AT_ONCE)
 
     def __call__(self, exchange: Exchange) -> None:
         """Handle a request in a task of its own."""
@@ -99,39 +103,16 @@ class Edge:
                 await self._neighbours.handle(exchange, claim, query)
                 return
             try:
-                body = exchange.arrived(REQUEST_BYTES)
+                body = exchange.arrived(SMALL_BYTES)
                 if body is None:
-                    body = await exchange.read(REQUEST_BYTES)
-            except BodyTooLarge:
-                error = RequestEntityTooLarge(
-                    f"Request must be smaller than {REQUEST_BYTES} bytes for the "
-                    "CreateFunction operation"
-                )
-                self._send(exchange, self._service("lambda").refuse(error))
-                return
-            try:
-                principal = self._authenticator.authenticate(
-                    claim, exchange.method, path, exchange.query, exchange.headers, body
-                )
-                if own:
-                    if not principal.is_root:
-                        raise AccessDenied(
-                            f"User: {principal.requester.arn} is not authorized to perform this "
-                            "operation: it is the account owner's"
-                        )
-                    await self._own(exchange, principal)
-                    return
-                service = self._service(principal.service)
+                    await self._receive(exchange, claim, query)
+                else:
+                    principal = self._authenticator.authenticate(
+                        claim, exchange.method, path, exchange.query, exchange.headers, body
+                    )
+                    await self._serve(exchange, principal, query, body)
             except ServiceError as refused:
                 self._send(exchange, self._asked(claim).refuse(refused))
-                return
-            seen = (exchange.headers, exchange.peer, exchange.secure)
-            context = Context(principal, self.endpoint, *seen)
-            response = await service.call(context, exchange.method, path, query, body)
-            if response.stream is None:
-                self._send(exchange, response)
-            else:
-                await self._send_stream(exchange, response, response.stream)
         except ClientGone:
             exchange.abort()
         except Exception:
@@ -139,6 +120,52 @@ class Edge:
             exchange.abort()
         finally:
             self._tasks.pop(exchange, None)
+
+    async def _receive(
+        self, exchange: Exchange, claim: sigv4.Claim | None, query: dict[str, list[str]]
+    ) -> None:
+        """Serve a request whose body is large or still to come; raises ServiceError."""
+        if exchange.path.startswith("/_lambent/"):
+            limit = BodyLimit("", SMALL_BYTES)
+        else:
+            head = (exchange.method, exchange.path, query, exchange.headers)
+            limit = self._asked(claim).body_limit(*head)
+        try:
+            admitted = await receive(self._authenticator, exchange, claim, limit.size)
+        except BodyTooLarge:
+            raise limit.refusal() from None
+        principal, received = admitted
+        turn = self._heavy if received.size > HEAVY_BYTES else contextlib.nullcontext()
+        try:
+            async with turn:
+                await self._serve(exchange, principal, query, await received.load())
+        finally:
+            received.close()
+
+    async def _serve(
+        self,
+        exchange: Exchange,
+        principal: Principal,
+        query: dict[str, list[str]],
+        body: bytes,
+    ) -> None:
+        """Answer a verified request; raises ServiceError."""
+        if exchange.path.startswith("/_lambent/"):
+            if not principal.is_root:
+                raise AccessDenied(
+                    f"User: {principal.requester.arn} is not authorized to perform this "
+                    "operation: it is the account owner's"
+                )
+            await self._own(exchange, principal)
+            return
+        service = self._service(principal.service)
+        seen = (exchange.headers, exchange.peer, exchange.secure)
+        context = Context(principal, self.endpoint, *seen)
+        response = await service.call(context, exchange.method, exchange.path, query, body)
+        if response.stream is None:
+            self._send(exchange, response)
+        else:
+            await self._send_stream(exchange, response, response.stream)
 
     def _asked(self, claim: sigv4.Claim | None) -> Service:
         """The service whose words a refused request will understand."""

@@ -7,8 +7,10 @@ there is the neighbours' process, and it says for which service it speaks.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -18,7 +20,7 @@ from lambent.aws.serialize import WireResponse
 from lambent.errors import AccessDenied, ServiceError
 from lambent.http import BodyTooLarge, ClientGone, Exchange
 from lambent.iam.authenticate import Asking, Authenticator, Principal
-from lambent.iam.authorizer import Authorizer, Subject
+from lambent.iam.authorizer import Authorizer, ResourcePolicy, Subject
 from lambent.iam.directory import Directory
 from lambent.iam.sessions import Grant, Sessions
 from lambent.neighbours.subjects.base import owner_of
@@ -27,6 +29,8 @@ _log = logging.getLogger(__name__)
 
 _BODY_BYTES = 16 * 1024 * 1024
 _SESSION_SECONDS = 900
+_STACK_SECONDS = 12 * 3600
+_STACKS = "cloudformation.amazonaws.com"
 # Who asks in its own name there.
 _SERVICES = {f"{name}.amazonaws.com" for name in ("s3", "sns", "events", "scheduler")}
 
@@ -72,13 +76,14 @@ class Inward:
     async def _handle(self, exchange: Exchange) -> None:
         try:
             asked = json.loads(await exchange.read(_BODY_BYTES))
+            if exchange.path == "/assume":
+                exchange.respond(200, [], self._assumed(asked))
+                return
             principal = self._principal(asked)
             if exchange.path == "/invoke":
                 await self._invoke(exchange, principal, asked)
             elif exchange.path == "/permit":
-                resource = asked["resource"]
-                owner = owner_of(resource, principal.account)
-                self._authorizer.check(principal, Subject(asked["action"], resource, owner))
+                self._permit(principal, asked)
                 exchange.respond(200)
             else:
                 exchange.respond(404)
@@ -93,6 +98,42 @@ class Inward:
             _log.exception("the neighbours asked in vain")
             exchange.respond(500)
 
+    def _permit(self, principal: Principal, asked: dict[str, Any]) -> None:
+        """Raise AccessDenied unless the principal may; policy: the resource's own, "" for none.
+
+        What the resource's service knows of it is told with the question: the service is who asks.
+        """
+        resource = asked["resource"]
+        owner = asked.get("owner") or owner_of(resource, principal.account)
+        keys = tuple(asked.get("keys", {}).items())
+        text = asked.get("policy", "")
+        policy = None
+        if text:
+            revision = hashlib.sha256(text.encode()).hexdigest()
+            policy = ResourcePolicy(revision, resource, lambda: text)
+        self._authorizer.check(principal, Subject(asked["action"], resource, owner, keys), policy)
+
+    def _assumed(self, asked: dict[str, Any]) -> bytes:
+        """A session of the role that a stack was given; raises AccessDenied."""
+        account, service, arn = asked["account"], asked["service"], asked["role"]
+        if service != _STACKS:
+            raise AccessDenied(f"{service} does not ask by itself")
+        grant = self._grant(account, arn, service, "AWSCloudFormation")
+        session = self._sessions.issue(replace(grant, forwarded=True), _STACK_SECONDS)
+        told = {
+            "access_key_id": session.access_key_id,
+            "secret": session.secret,
+            "token": session.token,
+        }
+        return json.dumps(told).encode()
+
+    def _grant(self, account: str, arn: str, service: str, name: str) -> Grant:
+        """What a role lets a service do in an account; raises AccessDenied."""
+        role = self._directory.find(account, "role", arn.rpartition("/")[2])
+        if role is None or role.arn != arn or not self._authorizer.trusts(arn, service):
+            raise AccessDenied(f"{service} is not authorized to assume the role {arn}")
+        return Grant(account, arn, name, role.identifier)
+
     def _principal(self, asked: dict[str, Any]) -> Principal:
         """In whose name it is asked; raises AccessDenied where a role may not be used."""
         service, account = asked["service"], asked["account"]
@@ -105,11 +146,7 @@ class Inward:
         if not arn:
             asking = Asking(service, asked["source_arn"])
             return Principal(account, "", *place, asking=asking)
-        role = self._directory.find(account, "role", arn.rpartition("/")[2])
-        if role is None or role.arn != arn or not self._authorizer.trusts(arn, service):
-            raise AccessDenied(f"{service} is not authorized to assume the role {arn}")
-        name = service.partition(".")[0]
-        grant = Grant(account, arn, name, role.identifier)
+        grant = self._grant(account, arn, service, service.partition(".")[0])
         session = self._sessions.issue(grant, _SESSION_SECONDS)
         return Principal(account, "", *place, session=session)
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 from lambent.clock import Clock
 from lambent.http import Exchange
 from lambent.iam.credentials import AccessKey
-from lambent.observe.usage import Usage
+from lambent.observe.usage import Usage, labels
 from lambent.queue.base import Backlog
 
 _DAYS = 366
@@ -67,9 +67,10 @@ class Reports:
             metric = f"lambent_events_{name}"
             lines += [f"# HELP {metric} {help_text}", f"# TYPE {metric} gauge"]
             for shard, depth in sorted(depths.items()):
-                account, region, function = shard.split("/")
-                labels = f'account="{account}",region="{region}",function="{function}"'
-                lines.append(f"{metric}{{{labels}}} {value(depth)}")
+                account, _, rest = shard.partition("/")
+                region, _, function = rest.rpartition("/")
+                who = labels(account=account, region=region, function=function)
+                lines.append(f"{metric}{who} {value(depth)}")
         return "\n".join(lines) + "\n"
 
     def usage(self, account: str, query: str) -> dict[str, Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from urllib.parse import quote
 
 from lambent.errors import AccessDenied
 from lambent.iam.authenticate import Principal
@@ -24,16 +22,15 @@ class Stacks:
         self._directory = directory
         self._authorizer = authorizer
 
-    def credentials(self, principal: Principal, role: str) -> str:
-        """A session as a header's value; role: an ARN, or ""; raises AccessDenied."""
+    def credentials(self, principal: Principal, role: str) -> dict[str, str]:
+        """A session's keys by their names; role: an ARN, or ""; raises AccessDenied."""
         grant = self._of_role(principal.account, role) if role else _own(principal)
         session = self._sessions.issue(grant, _SECONDS)
-        told = {
+        return {
             "access_key_id": session.access_key_id,
             "secret": session.secret,
             "token": session.token,
         }
-        return quote(json.dumps(told))
 
     def _of_role(self, account: str, arn: str) -> Grant:
         role = self._directory.find(account, "role", arn.rpartition("/")[2])

@@ -7,6 +7,7 @@ request's head is in, and answers through it, now or later.
 from lambent.http.door import Door
 from lambent.http.exchange import BodyTooLarge, ClientGone, Exchange
 from lambent.http.server import Application, HttpLimits, HttpServer
+from lambent.http.spool import Received
 
 __all__ = [
     "Application",
@@ -16,4 +17,5 @@ __all__ = [
     "Exchange",
     "HttpLimits",
     "HttpServer",
+    "Received",
 ]

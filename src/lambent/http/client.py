@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
@@ -23,10 +24,18 @@ _CONNECT_SECONDS = 10.0
 # A queue may be asked to wait 20 s for a message.
 _ANSWER_SECONDS = 120.0
 _HEAD_BYTES = 128 * 1024
+# RFC 9112 and 9110: what a method, a header's name, a target and a header's value may hold.
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_TARGET = re.compile(r"[!-~]+")
+_VALUE = re.compile(r"[\t -~\x80-\xff]*")
 
 
 class UpstreamError(Exception):
     """The other server cannot be reached, or does not speak HTTP, or hung up."""
+
+
+class InvalidHead(ValueError):
+    """A method, a target or a header that HTTP cannot carry: it would become something else."""
 
 
 def to_socket(path: str) -> Connect:
@@ -65,6 +74,12 @@ class Reply:
     def header(self, name: str) -> str | None:
         """The first header of a name in lower case."""
         return next((value for key, value in self.headers if key == name), None)
+
+    @property
+    def length(self) -> int | None:
+        """The declared length of the body in bytes."""
+        declared = self.header("content-length")
+        return int(declared) if declared is not None and declared.isdecimal() else None
 
     async def begin(self) -> None:
         """Wait for the head; raises UpstreamError."""
@@ -153,11 +168,12 @@ async def send(
     headers: Headers,
     body: AsyncIterator[bytes] | bytes = b"",
 ) -> Reply:
-    """Send a request and wait for the head of its answer; raises UpstreamError.
+    """Send a request and wait for the head of its answer; raises UpstreamError, InvalidHead.
 
     A streamed body goes out in chunks unless headers give its length.  What its source raises is
     raised here, and the other side sees the connection break before the body's end.
     """
+    _check_head(method, target, headers)
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
             streams = await connect()
@@ -183,6 +199,15 @@ async def send(
             task.cancel()
         await asyncio.gather(sending, answering, return_exceptions=True)
     return reply
+
+
+def _check_head(method: str, target: str, headers: Headers) -> None:
+    """Raise InvalidHead unless each part of a head is just that: no line break begins another."""
+    if not _TOKEN.fullmatch(method) or not _TARGET.fullmatch(target):
+        raise InvalidHead("the method or the target of a request is not valid in HTTP")
+    for name, value in headers:
+        if not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise InvalidHead(f"the header {name[:64]!r} is not valid in HTTP")
 
 
 async def _put(

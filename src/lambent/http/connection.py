@@ -33,6 +33,16 @@ class HttpLimits:
     idle_seconds: float = 75.0
     discard_bytes: int = 128 * 1024 * 1024
     connections: int = 10_000
+    # Bytes of a body that are in memory while it comes in; of all bodies that come in, in memory
+    # and on disk; where they are put ("": the system's folder for temporary files).
+    kept_bytes: int = 512 * 1024
+    spool_bytes: int = 4 * 1024 * 1024 * 1024
+    spool: str = ""
+
+    @property
+    def spool_folder(self) -> str | None:
+        """Where large bodies are put; None for the system's own choice."""
+        return self.spool or None
 
 
 class _Refused(Exception):
@@ -46,11 +56,11 @@ class _Refused(Exception):
 class _Names(dict[bytes, str]):
     """Header names as sent → in lower case; remembers those that come again and again."""
 
-    _KEPT = 512
+    _KEPT, _LONGEST = 512, 64
 
     def __missing__(self, raw: bytes) -> str:
         name = raw.decode("latin-1").lower()
-        if len(self) < self._KEPT:
+        if len(self) < self._KEPT and len(raw) <= self._LONGEST:
             self[raw] = name
         return name
 
@@ -63,7 +73,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, server: HttpServer, application: Callable[[Exchange], None]) -> None:
         self._server = server
-        self._limits = server.limits
+        self._limits = self.limits = server.limits
         self._application = application
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
@@ -234,6 +244,18 @@ class Connection(asyncio.Protocol):
         """Wait until the client has read enough."""
         await self._flow.drained()
 
+    def take_in(self, count: int) -> bool:
+        """Whether so many bytes more of a body may be kept; if not, the connection ends."""
+        if self._server.taken_in + count > self._limits.spool_bytes:
+            self._reject(503)
+            return False
+        self._server.taken_in += count
+        return True
+
+    def let_go(self, count: int) -> None:
+        """So many bytes of a body are no longer kept."""
+        self._server.taken_in -= count
+
     def pause_reading(self) -> None:
         """Stop taking bytes from the client."""
         self._flow.pause_reading()
@@ -250,6 +272,7 @@ class Connection(asyncio.Protocol):
             else:
                 # Let the client finish sending: closing now could destroy the answer on its way.
                 exchange.discarding = True
+                exchange.forget_body()
                 self._flow.resume_reading()
             return
         self._waiting_since = self._server.now()

@@ -8,6 +8,8 @@ from http import HTTPStatus
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from lambent.http.spool import Received, Spool
+
 if TYPE_CHECKING:
     from lambent.http.connection import Connection
 
@@ -96,13 +98,39 @@ class Exchange:
         return self._take() if self._complete and self._bytes <= limit else None
 
     async def read(self, limit: int) -> bytes:
-        """The whole body; raises BodyTooLarge past limit bytes, ClientGone if it never ends."""
+        """The whole body; raises BodyTooLarge past limit bytes, ClientGone if it never ends.
+
+        While it comes in, half a mebibyte of it is in memory at most (``HttpLimits.kept_bytes``).
+        """
+        if limit > self._connection.limits.kept_bytes:
+            return await (await self.receive(limit)).load()
         self._admit(limit)
         while not self._complete:
             await self._more()
             if self._bytes > limit:
                 raise BodyTooLarge
         return self._take()
+
+    async def receive(self, limit: int) -> Received:
+        """The whole body, large ones in a file; raises as ``read`` does."""
+        self._admit(limit)
+        limits = self._connection.limits
+        spool = Spool(limits.spool_folder, limits.kept_bytes, self._connection.let_go)
+        try:
+            while True:
+                if self._bytes:
+                    if spool.size + self._bytes > limit:
+                        raise BodyTooLarge
+                    if not self._connection.take_in(self._bytes):
+                        raise ClientGone
+                    await spool.add(self._take())
+                elif self._complete:
+                    return await spool.end()
+                else:
+                    await self._more()
+        except BaseException:
+            spool.close()
+            raise
 
     def collect(self, limit: int, done: Callable[[bytes | None], None]) -> None:
         """Call done with the whole body, synchronously if it is in; with None past limit bytes.
@@ -155,9 +183,13 @@ class Exchange:
 
     def _take(self) -> bytes:
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self.forget_body()
+        return body
+
+    def forget_body(self) -> None:
+        """Let go of what has come of the body and was not taken."""
         self._body = []
         self._bytes = 0
-        return body
 
     # Called by the connection.
 
@@ -190,6 +222,8 @@ class Exchange:
 
     def lost(self) -> None:
         """The client is gone."""
+        if not self._complete:
+            self.forget_body()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(ClientGone())
 

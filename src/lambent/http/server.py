@@ -23,6 +23,8 @@ class HttpServer:
         self.connections: set[Connection] = set()
         self._application = application
         self._servers: list[asyncio.Server] = []
+        # Bytes of bodies that have come in and were not loaded yet.
+        self.taken_in = 0
         self.now = asyncio.get_running_loop().time
 
     def connection(self) -> Connection:

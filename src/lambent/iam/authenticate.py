@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from lambent.aws import sigv2, sigv4
+from lambent.aws import signed_body, sigv2, sigv4
 from lambent.clock import Clock
 from lambent.errors import MissingAuthentication, ServiceError, UnrecognizedClient
 from lambent.iam.credentials import DEFAULT_ACCOUNT, CredentialStore
@@ -81,15 +82,19 @@ class Principal:
             return "AssumedRole"
         return "User" if self.user is not None else "Account"
 
+    @property
+    def held(self) -> bool:
+        """Whether its rights are those of a user or a role, and end when that is deleted."""
+        return self.session is not None or self.user is not None
+
     def holder(self, directory: Directory) -> Holder | None:
-        """The user or the role as it is now, if it is there."""
+        """The user or the role as it is now; None if it was deleted, whatever has its name now."""
         if self.session is not None:
-            name = self.session.role.rpartition("/")[2]
-            found = directory.find(self.account, "role", name)
-            if found is None or found.arn != self.session.role:
-                return None
-            return found if found.identifier == self.session.grant.identifier else None
-        return directory.find(self.account, "user", self.user.name) if self.user else None
+            grant = self.session.grant
+            return directory.of_arn(grant.holder, grant.identifier)
+        if self.user is not None:
+            return directory.of_arn(self.user.arn, self.user.identifier)
+        return None
 
     def user_id(self, holder: Holder) -> str:
         """The unique identifier that goes with it."""
@@ -138,21 +143,54 @@ class Authenticator:
         body: bytes,
     ) -> Principal:
         """The principal of a request; raises one of three refusals."""
+        settle = self.authenticate_head(claim, method, path, raw_query, headers)
+        return settle(sigv4.sha256(body))
+
+    def authenticate_head(
+        self,
+        claim: sigv4.Claim | None,
+        method: str,
+        path: str,
+        raw_query: str,
+        headers: dict[str, str],
+    ) -> Callable[[str], Principal]:
+        """What tells the principal of a request once the digest of its body is known.
+
+        Raises what ``authenticate`` does, and as much of it as can be told without the body: the
+        whole signature where a header says the body's digest (x-amz-content-sha256), else whether
+        there is such a key, in its time.  So may what is returned, which takes the SHA-256 of the
+        body in hexadecimal digits.
+        """
         if claim is None or not self._strict:
-            return self._believed(claim)
+            believed = self._believed(claim)
+            return lambda digest: believed
+        signed = claim
         try:
             if claim.legacy:
                 raise sigv4.SignatureError(
                     "IncompleteSignatureException", "Unsupported signing algorithm."
                 )
             principal, secret = self._claimed(claim)
-            hashed = sigv4.payload_hash(claim, headers, body)
-            signing_key = self._signing_keys.derive(secret, claim.scope)
-            sigv4.verify(claim, signing_key, method, path, raw_query, headers, hashed)
-            self._note(principal)
+            sigv4.check_signed(claim, headers)
+            key = self._signing_keys.derive(secret, claim.scope)
+            declared = sigv4.declared_hash(claim, headers)
+            if declared is not None:
+                sigv4.verify(claim, key, method, path, raw_query, headers, declared)
         except sigv4.SignatureError as error:
             raise SignatureRefused(error) from None
-        return principal
+
+        def settle(digest: str) -> Principal:
+            try:
+                if declared is None:
+                    sigv4.verify(signed, key, method, path, raw_query, headers, digest)
+                else:
+                    sigv4.check_hash(declared, digest)
+                self._note(principal)
+            except sigv4.SignatureError as error:
+                raise SignatureRefused(error) from None
+            return principal
+
+        return settle
 
     def authenticate_ahead(
         self,
@@ -162,7 +200,7 @@ class Authenticator:
         raw_query: str,
         headers: dict[str, str],
         bucket_path: str,
-    ) -> tuple[Principal, sigv4.BodyCheck]:
+    ) -> tuple[Principal, signed_body.BodyCheck]:
         """The principal of a request whose body is still to come, and what holds it to its word.
 
         For services whose clients say in a header what the body will be (S3).  bucket_path: the
@@ -175,7 +213,7 @@ class Authenticator:
                 nothing = sigv4.scope_of("", "", "", "")
                 unsigned = sigv4.Claim(nothing, "", (), "", None)
                 key = sigv4.SigningKey("", nothing)
-                return principal, sigv4.BodyCheck(unsigned, key, declared, believe=True)
+                return principal, signed_body.BodyCheck(unsigned, key, declared, believe=True)
             if "x-amz-content-sha256" not in headers and not claim.presigned:
                 missing = "Missing required header for this request: x-amz-content-sha256"
                 raise sigv4.SignatureError("InvalidRequest", missing, 400)
@@ -185,8 +223,8 @@ class Authenticator:
                 now = self._clock.time()
                 sigv2.verify(claim, secret, method, bucket_path, raw_query, headers, now)
                 self._note(principal)
-                return principal, sigv4.BodyCheck(claim, key, sigv4.UNSIGNED)
-            check = sigv4.BodyCheck(claim, key, declared)
+                return principal, signed_body.BodyCheck(claim, key, sigv4.UNSIGNED)
+            check = signed_body.BodyCheck(claim, key, declared)
             sigv4.check_signed(claim, headers)
             sigv4.verify(claim, key, method, path, raw_query, headers, declared)
             self._note(principal)
@@ -224,15 +262,15 @@ class Authenticator:
         return self._of_session(session, (access_key_id, region, service))
 
     def _of_session(self, session: Session, place: tuple[str, str, str]) -> Principal:
-        """The principal of a session; raises UnrecognizedClient if its user is gone."""
+        """The principal of a session; raises UnrecognizedClient if its holder was deleted."""
         grant = session.grant
+        # A session without an identifier is an owner's, or of a role that never existed: the
+        # execution role of a function where roles are not enforced.
+        user = self._keys.holder(grant.holder, grant.identifier)
+        if user is None and grant.identifier:
+            raise UnrecognizedClient
         if grant.is_role:
             return Principal(grant.account, *place, session)
-        user = None
-        if grant.identifier:
-            user = self._keys.user(grant.account, grant.holder.rpartition("/")[2])
-            if user is None or user.identifier != grant.identifier:
-                raise UnrecognizedClient
         if place[-1] == "iam" and not grant.forwarded:
             raise UnrecognizedClient  # AWS: not without MFA
         return Principal(grant.account, *place, user=user, temporary=True)

@@ -7,7 +7,6 @@ the first change of anything in the directory, so a decision is never older than
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -17,9 +16,11 @@ from lambent.errors import AccessDenied
 from lambent.iam.authenticate import Principal
 from lambent.iam.directory import Directory
 from lambent.iam.entities import Holder
+from lambent.iam.memory import LONGEST_NAME, Memory
 from lambent.iam.policy.document import Malformed, Policy, read
 from lambent.iam.policy.evaluation import (
     Decision,
+    Outcome,
     Policies,
     Request,
     Requester,
@@ -29,7 +30,8 @@ from lambent.iam.policy.evaluation import (
 
 _log = logging.getLogger(__name__)
 
-_MOST_KEPT = 10_000
+# Characters of a context key's value that is compared; nothing that has a key is longer.
+LONGEST_VALUE = 4096
 _NOBODY = '{"Statement":{"Effect":"Deny","Principal":"*","Action":"*","Resource":"*"}}'
 
 
@@ -56,28 +58,29 @@ class ResourcePolicy:
     document: Callable[[], str]
 
 
-@functools.lru_cache(4096)
-def _read(document: str) -> Policy | None:
+_NOTHING = Policy(())
+
+
+def _read(document: str) -> Policy:
     try:
         return read(document)
     except Malformed:
-        return None  # it was found valid once; what cannot be read grants nothing
+        return _NOTHING  # it was found valid once; what cannot be read grants nothing
 
 
 def _read_of_resource(document: str) -> Policy:
     try:
         return read(document, principals=True)
     except Malformed:
-        # It was found valid by looser rules: nobody is let in by it, whoever it wants kept out.
+        # It was found valid by looser rules: it lets nobody in, whom it was to keep out included.
         return read(_NOBODY, principals=True)
 
 
-@functools.lru_cache(1024)
-def _read_trust(document: str) -> Policy | None:
+def _read_trust(document: str) -> Policy:
     try:
         return read(document, principals=True, resources=False)
     except Malformed:
-        return None
+        return _NOTHING
 
 
 class Authorizer:
@@ -93,8 +96,7 @@ class Authorizer:
         self._generation = -1
         self._second = -1
         self._moment: dict[str, list[str]] = {}
-        # Principal, action, resource → the policies that speak of it, or what follows from them.
-        self._known: dict[tuple[str, str, str, str, str], Policies | Decision] = {}
+        self._memory = Memory()
 
     @property
     def enforcing(self) -> bool:
@@ -113,8 +115,12 @@ class Authorizer:
         requester = principal.requester
         keys = self._keys(principal, subject)
         keys.update((name, list(values)) for name, values in more)
-        policies = replace(self._policies(principal, subject), resource=_read_trust(trust))
-        decision = evaluate(_request(requester, subject, keys), policies)
+        policies = self._policies(principal, subject)
+        if policies is None:
+            decision = _of_no_holder(subject)
+        else:
+            policies = replace(policies, resource=self._trust(trust), trust=True)
+            decision = evaluate(_request(requester, subject, keys), policies)
         if not decision.allowed:
             self._refuse(principal, subject, decision)
 
@@ -125,7 +131,7 @@ class Authorizer:
         if role is None or role.arn != arn:
             return False
         request = Request(Requester("", "", service=service), "sts:AssumeRole", arn, account)
-        return evaluate(request, Policies(resource=_read_trust(role.trust))).allowed
+        return evaluate(request, Policies(resource=self._trust(role.trust))).allowed
 
     def check(
         self,
@@ -139,27 +145,55 @@ class Authorizer:
         if within and (self._mode == "off" or (principal.is_root and resource is None)):
             return
         requester = principal.requester
-        if self._generation != self._directory.generation or len(self._known) > _MOST_KEPT:
-            self._known.clear()
+        memory = self._memory
+        if self._generation != self._directory.generation:
+            memory.forget_decisions()
             self._generation = self._directory.generation
         session = principal.session
         who = requester.arn or requester.service
         if session is not None:
             # Sessions of one ARN may be of different roles, and narrowed in different ways.
             whose = f"{who} {session.role} {session.grant.identifier}"
-            who = session.token if session.narrowed else whose
+            who = session.access_key_id if session.narrowed else whose
         revision = resource.revision if resource is not None else ""
         key = (who, subject.action, subject.resource, subject.owner, revision)
-        found = self._known.get(key)
+        found = memory.decisions.get(key)
         if found is None:
-            found = self._known[key] = self._gathered(principal, subject, resource)
+            if len(subject.resource) > LONGEST_NAME:
+                self._refuse_long(principal, subject)
+            found = self._gathered(principal, subject, resource)
+            memory.keep(key, found)
         if isinstance(found, Policies):
             keys = self._keys(principal, subject)
             keys.update((name, list(values)) for name, values in request if values)
+            _check_length(subject, request)
             found = evaluate(_request(requester, subject, keys), found)
         if found.allowed:
             return
         self._refuse(principal, subject, found)
+
+    def check_ahead(self, principal: Principal, subject: Subject) -> None:
+        """Raise AccessDenied where no policy of the resource could allow the request.
+
+        To be asked before anything is looked up about a resource: its own policies deny it whatever
+        the context, or the resource is another account's and they allow nothing.
+        """
+        within = principal.account == subject.owner or principal.anonymous
+        if principal.is_root or principal.asking is not None or principal.anonymous:
+            return
+        if within and not self.enforcing:
+            return
+        if len(subject.resource) > LONGEST_NAME:
+            self._refuse_long(principal, subject)
+        policies = self._policies(principal, subject)
+        if policies is None:
+            self._refuse(principal, subject, _of_no_holder(subject))
+            return
+        request = _request(principal.requester, subject, {})
+        decision = evaluate(request, _unconditional(policies))
+        allowing = any(each.allows for policy in policies.identity for each in policy.statements)
+        if decision.outcome is Outcome.EXPLICIT_DENY or not (within or allowing):
+            self._refuse(principal, subject, decision)
 
     def _refuse(self, principal: Principal, subject: Subject, decision: Decision) -> None:
         told = message(_request(principal.requester, subject, {}), decision)
@@ -168,42 +202,58 @@ class Authorizer:
             raise AccessDenied(told)
         _log.warning("not enforced: %s", told)
 
+    @staticmethod
+    def _refuse_long(principal: Principal, subject: Subject) -> None:
+        """No resource has such a name, and deciding about it takes time by its length."""
+        shown = replace(subject, resource=subject.resource[:100] + "...")
+        why = Decision(Outcome.IMPLICIT_DENY, f"because a name has {LONGEST_NAME} characters")
+        raise AccessDenied(message(_request(principal.requester, shown, {}), why))
+
     def _gathered(
         self, principal: Principal, subject: Subject, resource: ResourcePolicy | None
     ) -> Policies | Decision:
         """The policies that have a say, or the decision if no context key has one."""
         policies = self._policies(principal, subject)
+        if policies is None:
+            return _of_no_holder(subject)
         if resource is not None:
             action, arn = subject.action.lower(), subject.resource.split(":", 5)
-            said = _about(_read_of_resource(resource.document()), action, arn)
+            read_policy = self._memory.policy("resource", resource.document(), _read_of_resource)
+            said = _about(read_policy, action, arn)
             policies = replace(policies, resource=said)
         if _conditional(policies):
             return policies
         return evaluate(_request(principal.requester, subject, {}), policies)
 
-    def _policies(self, principal: Principal, subject: Subject) -> Policies:
-        """What of its policies speaks of a subject."""
+    def _policies(self, principal: Principal, subject: Subject) -> Policies | None:
+        """What of its policies speaks of a subject; None if its user or role no longer exists."""
         action, arn = subject.action.lower(), subject.resource.split(":", 5)
         holder = principal.holder(self._directory)
         if holder is None:
-            return Policies()
+            return None if principal.held else Policies()
         identity = [
             reduced
             for document in documents_of(self._directory, holder)
-            if (reduced := _about(_read(document), action, arn)).statements
+            if (reduced := _about(self._identity(document), action, arn)).statements
         ]
         boundary = session = None
         if holder.boundary:
             document = self._directory.document(holder.account, holder.boundary)
-            boundary = _about(_read(document or ""), action, arn)
+            boundary = _about(self._identity(document or ""), action, arn)
         if principal.session is not None and principal.session.narrowed:
             grant = principal.session.grant
             documents = [grant.policy] if grant.policy else []
             for each in grant.policies:
                 documents.append(self._directory.document(holder.account, each) or "")
-            narrowing = [_about(_read(each), action, arn) for each in documents]
+            narrowing = [_about(self._identity(each), action, arn) for each in documents]
             session = Policy(tuple(each for policy in narrowing for each in policy.statements))
         return Policies(identity, boundary, session)
+
+    def _identity(self, document: str) -> Policy:
+        return self._memory.policy("identity", document, _read)
+
+    def _trust(self, document: str) -> Policy:
+        return self._memory.policy("trust", document, _read_trust)
 
     def _clock_keys(self, second: int) -> dict[str, list[str]]:
         """The time, written once a second."""
@@ -226,6 +276,7 @@ class Authorizer:
                 "aws:principalservicename": [principal.asking.service],
                 "aws:requestedregion": [principal.region],
                 "aws:resourceaccount": [subject.owner],
+                **{name: [value] for name, value in subject.keys},
             }
         keys = {
             **self._clock_keys(int(now)),
@@ -253,8 +304,23 @@ class Authorizer:
                 keys[f"aws:principaltag/{name.lower()}"] = [value]
             if grant.source_identity:
                 keys["aws:sourceidentity"] = [grant.source_identity]
-        keys.update((name, [value]) for name, value in subject.keys)
+        # A key that comes more than once has several values.
+        for name, _ in subject.keys:
+            keys[name] = []
+        for name, value in subject.keys:
+            keys[name].append(value)
         return keys
+
+
+def _check_length(subject: Subject, request: Keys) -> None:
+    """Raise AccessDenied for a value that would take long to compare."""
+    for name, value in subject.keys:
+        if len(value) > LONGEST_VALUE:
+            raise AccessDenied(f"The value of {name} is too long to be compared.")
+    for name, values in request:
+        for value in values:
+            if len(value) > LONGEST_VALUE:
+                raise AccessDenied(f"The value of {name} is too long to be compared.")
 
 
 def documents_of(directory: Directory, holder: Holder) -> Iterator[str]:
@@ -268,14 +334,28 @@ def documents_of(directory: Directory, holder: Holder) -> Iterator[str]:
                 yield document
 
 
+def _of_no_holder(subject: Subject) -> Decision:
+    """The decision on a user or a role that was deleted, whatever policies still name its ARN."""
+    why = f"because no identity-based policy allows the {subject.action} action"
+    return Decision(Outcome.IMPLICIT_DENY, why)
+
+
 def _request(requester: Requester, subject: Subject, keys: dict[str, list[str]]) -> Request:
     return Request(requester, subject.action, subject.resource, subject.owner, keys)
 
 
-def _about(policy: Policy | None, action: str, arn: list[str]) -> Policy:
+def _about(policy: Policy, action: str, arn: list[str]) -> Policy:
     """A policy's statements that speak of an action on a resource, whatever their conditions."""
-    statements = policy.statements if policy is not None else ()
-    return Policy(tuple(each for each in statements if each.may_concern(action, arn)))
+    return Policy(tuple(each for each in policy.statements if each.may_concern(action, arn)))
+
+
+def _unconditional(policies: Policies) -> Policies:
+    """What its principal's policies say in every context."""
+
+    def plain(policy: Policy) -> Policy:
+        return Policy(tuple(each for each in policy.statements if not each.conditional))
+
+    return Policies([plain(each) for each in policies.identity])
 
 
 def _conditional(policies: Policies) -> bool:

@@ -81,9 +81,9 @@ class CredentialStore:
         secret = self._ring.secret_of(access_key_id)
         return AccessKey(access_key_id, secret, user.account, user) if active else None
 
-    def user(self, account: str, name: str) -> Holder | None:
-        """A user as he is now."""
-        return self._directory.find(account, "user", name)
+    def holder(self, arn: str, identifier: str) -> Holder | None:
+        """The user or role of an ARN as it is now, if it is still the one of that identifier."""
+        return self._directory.of_arn(arn, identifier)
 
     def account_of(self, access_key_id: str) -> str | None:
         """Whose account a key belongs to, active or not."""

@@ -72,6 +72,14 @@ class Directory:
         """One by its name."""
         return self._by_key.get(_key(account, kind, name))
 
+    def of_arn(self, arn: str, identifier: str) -> Holder | None:
+        """The user or role of an ARN, if it is the one of that identifier and not a successor."""
+        account, _, rest = arn.removeprefix("arn:aws:iam::").partition(":")
+        kind: Kind = "role" if rest.startswith("role/") else "user"
+        found = self.find(account, kind, rest.rpartition("/")[2])
+        same = found is not None and (found.arn, found.identifier) == (arn, identifier)
+        return found if same else None
+
     def get(self, account: str, kind: Kind, name: str) -> Holder:
         """One by its name; raises NoSuchEntity."""
         holder = self.find(account, kind, name)

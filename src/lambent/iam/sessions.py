@@ -44,7 +44,8 @@ class Grant:
     @property
     def is_role(self) -> bool:
         """Whether it is a role's; else a user's or the root's."""
-        return ":role/" in self.holder
+        # The path of a user's ARN may contain anything, ":role/" too.
+        return self.holder.split(":", 5)[-1].startswith("role/")
 
 
 @dataclass(frozen=True, slots=True)

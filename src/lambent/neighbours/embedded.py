@@ -9,19 +9,21 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
 
 from lambent.http import Application, HttpLimits, HttpServer
-from lambent.http.client import Reply, UpstreamError, send, to_socket
+from lambent.http.client import UpstreamError, to_socket
+from lambent.neighbours import channel, watchdog
 from lambent.neighbours.base import Message, NeighbourUnavailable
 from lambent.neighbours.subjects.base import Facts
+from lambent.neighbours.watchdog import Bounds
 
 _log = logging.getLogger(__name__)
 
 _START_SECONDS = 60.0
-_STOP_SECONDS = 60.0
+_STOP_SECONDS = 30.0
 # Between the end of a process and the next attempt; doubled each time it dies young.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 30.0
 _YOUNG_SECONDS = 10.0
@@ -36,16 +38,16 @@ class Embedded:
     functions reach this server.
     """
 
-    wants_framing = True
-
     def __init__(
         self,
         folder: Path,
         region: str,
         ways_in: Mapping[str, Application],
         endpoint: Callable[[], str],
+        bounds: Bounds,
     ) -> None:
         self._folder = folder
+        self._bounds = bounds
         self._region = region
         self._ways_in = ways_in
         self._endpoint = endpoint
@@ -60,38 +62,53 @@ class Embedded:
         if (self._folder / "state").is_dir():
             self._begin()
 
-    async def send(self, message: Message) -> Reply:
+    async def send(self, message: Message) -> channel.FramedReply:
         """See ``base.Neighbour``."""
+        request = message.request
+        head = {
+            "kind": "request",
+            "service": message.service,
+            "account": message.account,
+            "region": message.region,
+            "source": message.source,
+            "host": message.host,
+            "method": request.method,
+            "path": request.path,
+            "query": request.query,
+            "headers": request.headers,
+            "trace": message.trace_id,
+            "credentials": message.credentials,
+        }
+        return await self._ask(head, message.body, message.trailers)
+
+    async def _ask(
+        self,
+        head: dict[str, Any],
+        body: AsyncIterator[bytes] | bytes = b"",
+        tail: Callable[[], dict[str, str]] = dict,
+    ) -> channel.FramedReply:
+        """The answer of the process, started if need be; raises NeighbourUnavailable."""
         self._begin()
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await self._up.wait()
         except TimeoutError:
             raise NeighbourUnavailable from None
-        headers = [
-            ("host", message.host or "localhost"),
-            *message.headers,
-            ("x-lambent-service", message.service),
-            ("x-lambent-account", message.account),
-            ("x-lambent-region", message.region),
-            ("x-lambent-source", message.source),
-            *((f"x-lambent-{name}", value) for name, value in message.extra.items()),
-        ]
         try:
             connect = to_socket(self._address("socket"))
-            reply = await send(connect, message.method, message.target, headers, message.body)
+            reply = await channel.ask(connect, head, body, tail)
         except UpstreamError as error:
-            _log.warning("%s did not answer: %s", message.service, error)
+            _log.warning("%s did not answer: %s", head.get("service", head["kind"]), error)
             raise NeighbourUnavailable from None
-        if reply.header("x-lambent-failed") is not None:
+        if not reply.status:
             reply.close()
             raise NeighbourUnavailable("An internal error occurred.")
         return reply
 
     async def facts(self, service: str, account: str, region: str, about: str) -> Facts:
         """See ``base.Neighbour``."""
-        extra = {"about": quote(about)}
-        reply = await self.send(Message(service, account, region, "GET", "/", [], extra=extra))
+        place = {"service": service, "account": account, "region": region}
+        reply = await self._ask({"kind": "facts", **place, "about": about})
         try:
             return Facts(**json.loads(await reply.read(_FACTS_BYTES)))
         except (UpstreamError, ValueError, TypeError):
@@ -101,9 +118,7 @@ class Embedded:
         """Pass on what a custom resource's function says; False if nobody waits for it."""
         if self._keeping is None:
             return False
-        message = Message("cloudformation", "0" * 12, self._region, "PUT", "/", [], body)
-        message.extra["token"] = token
-        reply = await self.send(message)
+        reply = await self._ask({"kind": "answer", "token": token}, body)
         reply.close()
         return reply.status == 200
 
@@ -168,7 +183,7 @@ class Embedded:
                 self._region,
                 stdin=asyncio.subprocess.PIPE,
                 pass_fds=(listener.fileno(),),
-                env=_environment(listener.fileno(), self._endpoint()),
+                env=_environment(listener.fileno(), self._endpoint(), self._bounds),
                 start_new_session=True,
             )
         finally:
@@ -176,7 +191,7 @@ class Embedded:
             listener.close()
         try:
             self._up.set()
-            code = await process.wait()
+            code = await watchdog.ended(process, self._ping, self._bounds.silent_seconds)
             _log.error("the neighbours ended (%s); they are started again", code)
         except asyncio.CancelledError:
             self._up.clear()
@@ -185,11 +200,18 @@ class Embedded:
         finally:
             self._up.clear()
 
+    async def _ping(self) -> None:
+        """See ``watchdog.Ping``."""
+        reply = await channel.ask(to_socket(self._address("socket")), {"kind": "ping"})
+        reply.close()
+
     def _listen(self, name: str) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             (self._folder / name).unlink(missing_ok=True)
             listener.bind(self._address(name))
+            # The folder decides who gets here: this server, and the services under their uid.
+            os.chmod(self._address(name), 0o666)  # noqa: S103
             listener.listen(1024)
         except BaseException:
             listener.close()
@@ -210,7 +232,7 @@ class Embedded:
             await process.wait()
 
 
-def _environment(listener: int, endpoint: str) -> dict[str, str]:
+def _environment(listener: int, endpoint: str, bounds: Bounds) -> dict[str, str]:
     """No setting or secret of the server is its business."""
     kept = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "TZ")
     variables = {name: os.environ[name] for name in kept if name in os.environ}
@@ -218,5 +240,6 @@ def _environment(listener: int, endpoint: str) -> dict[str, str]:
         **variables,
         "LAMBENT_LISTENER": str(listener),
         "LAMBENT_ENDPOINT": endpoint,
+        "LAMBENT_MEMORY_BYTES": str(bounds.memory_bytes),
         "PYTHONUNBUFFERED": "1",
     }

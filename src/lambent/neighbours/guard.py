@@ -12,6 +12,8 @@ from lambent.neighbours.base import Neighbour
 from lambent.neighbours.subjects.base import Facts, Wanted, owner_of
 from lambent.neighbours.subjects.json_services import leading_keys
 
+_S3 = "s3.amazonaws.com"
+
 
 class Guard:
     """Asks the neighbour whose a resource is and what its policy says, and the authorizer then."""
@@ -42,12 +44,17 @@ class Guard:
         resource, owner = wanted.resource, owner_of(wanted.resource, principal.account)
         facts = Facts()
         own = principal.is_root and owner == principal.account
+        if not _is_alias(resource):
+            self._authorizer.check_ahead(principal, Subject(wanted.action, resource, owner))
         if wanted.about and (not own or service in ("s3", "sqs", "sns")):
             neighbour = self._neighbours[service.removesuffix("streams")]
             facts = await neighbour.facts(service, owner, principal.region, wanted.about)
             if facts.arn and not resource.startswith(facts.arn):
                 resource = facts.arn  # an alias, a name without its suffix
             owner = facts.owner or owner_of(resource, owner)
+        if wanted.action == "iam:PassRole" and ("iam:passedtoservice", _S3) in wanted.keys:
+            # S3 does not look at the role again when it uses it.
+            self._check_trust(resource)
         if wanted.action == "s3:CreateBucket":
             owner = principal.account
         keys: Keys = tuple((name, (value,)) for name, value in wanted.keys if name[0] != "\0")
@@ -61,6 +68,15 @@ class Guard:
         subject = Subject(wanted.action, resource, owner)
         self._authorizer.check(principal, subject, policy, (*request, *keys))
         return owner
+
+    def _check_trust(self, role: str) -> None:
+        if not self._authorizer.trusts(role, _S3):
+            raise AccessDenied(f"{_S3} is not authorized to assume the role {role}")
+
+
+def _is_alias(resource: str) -> bool:
+    """Whether a resource is named by an alias: policies may name what it stands for."""
+    return ":alias/" in resource
 
 
 def _owners_own(principal: Principal, owner: str, action: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from urllib.parse import quote
 
 from lambent.blobs.base import ObjectError
 from lambent.errors import AccessDenied
@@ -12,7 +11,7 @@ from lambent.http.client import UpstreamError
 from lambent.iam.authenticate import Principal
 from lambent.neighbours.base import Message, Neighbour, NeighbourUnavailable
 from lambent.neighbours.guard import Guard
-from lambent.neighbours.subjects.base import Wanted
+from lambent.neighbours.subjects.base import Outgoing, Wanted
 
 _ERROR_BYTES = 64 * 1024
 _CODE = re.compile(r"<Code>([^<]{1,100})</Code>")
@@ -30,12 +29,12 @@ class Objects:
     async def read(self, bucket: str, key: str, version: str | None) -> AsyncIterator[bytes]:
         action = "s3:GetObjectVersion" if version else "s3:GetObject"
         wanted = Wanted(action, f"arn:aws:s3:::{bucket}/{key}", bucket)
-        target = f"/{quote(bucket)}/{quote(key)}"
-        target += f"?versionId={quote(version)}" if version else ""
+        query = (("versionId", version),) if version else ()
+        request = Outgoing("GET", f"/{bucket}/{key}", query)
         principal = self._principal
         try:
             owner = await self._guard.check(principal, "s3", wanted, ())
-            reply = await self._s3.send(Message("s3", owner, principal.region, "GET", target, []))
+            reply = await self._s3.send(Message("s3", owner, principal.region, request))
             if reply.status != 200:
                 text = (await reply.read(_ERROR_BYTES)).decode("utf-8", "replace")
                 code, message = _CODE.search(text), _MESSAGE.search(text)

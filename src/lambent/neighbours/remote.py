@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import ssl
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from lambent.aws import sigv4
 from lambent.clock import Clock, utc
@@ -21,8 +21,6 @@ _log = logging.getLogger(__name__)
 
 class Remote:
     """See ``base.Neighbour``; region "" means that of each request."""
-
-    wants_framing = False
 
     def __init__(
         self,
@@ -46,23 +44,22 @@ class Remote:
 
     async def send(self, message: Message) -> Reply:
         """See ``base.Neighbour``."""
-        path, _, query = message.target.partition("?")
+        request = message.request
+        path = quote(request.path, safe="/-_.~")
+        query = urlencode(request.query, quote_via=quote)
         service = message.service.removesuffix("streams")
-        headers = {**dict(message.headers), "host": self._host}
+        headers = {**request.headers, "host": self._host}
         payload = message.payload
         if service == "s3":
-            payload = headers.get("x-amz-content-sha256", "")
-            if payload.startswith("STREAMING-") or not payload:
-                # What was signed in pieces was verified here, and goes on in one.
-                payload = sigv4.UNSIGNED
-                for name in ("x-amz-trailer", "content-encoding", "x-amz-sdk-checksum-algorithm"):
-                    headers.pop(name, None)
-                length = headers.pop("x-amz-decoded-content-length", None)
-                if length is not None:
-                    headers["content-length"] = length
+            # A body that was signed in pieces was verified here, and is sent in one.
+            payload = payload or sigv4.UNSIGNED
             headers["x-amz-content-sha256"] = payload
+        if message.length is not None and not isinstance(message.body, bytes):
+            headers["content-length"] = str(message.length)
+        if message.trace_id:
+            headers["x-amzn-trace-id"] = message.trace_id
         signed = sigv4.sign_headers(
-            message.method,
+            request.method,
             path,
             query,
             headers,
@@ -74,9 +71,10 @@ class Remote:
             self._token,
             payload,
         )
+        target = f"{path}?{query}" if query else path
         try:
             return await send(
-                self._connect, message.method, message.target, list(signed.items()), message.body
+                self._connect, request.method, target, list(signed.items()), message.body
             )
         except UpstreamError as error:
             _log.warning("%s did not answer: %s", self._endpoint, error)

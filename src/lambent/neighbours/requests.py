@@ -7,15 +7,15 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from lambent.errors import AccessDenied, LambentError, ServiceError
-from lambent.http.client import Headers, UpstreamError
+from lambent.http.client import UpstreamError
 from lambent.iam.authenticate import Principal
 from lambent.neighbours.base import Message, Neighbour
 from lambent.neighbours.guard import Guard
 from lambent.neighbours.subjects import json_services, query_services
-from lambent.neighbours.subjects.base import Unreadable, Wanted
+from lambent.neighbours.subjects.base import Asked, Outgoing, Unreadable, Wanted
 
 _ANSWER_BYTES = 1024 * 1024
 _SAID = re.compile(r"<Code>([^<]{1,100})</Code>\s*<Message>([^<]{0,500})</Message>")
@@ -52,11 +52,10 @@ class Requests:
         The account and the region are the principal's.  Raises RequestFailed, also where the answer
         is longer than limit bytes.
         """
-        version = "1.0" if target.startswith("AmazonSQS.") else "1.1"
-        headers = {"x-amz-target": target, "content-type": f"application/x-amz-json-{version}"}
-        body = json.dumps(parameters).encode()
-        service, wanted = _subjects(principal, headers, body)
-        answer = await self._send(principal, service, wanted, headers, body, trace_id, limit=limit)
+        asked, wanted = _subjects(principal, target, parameters)
+        answer = await self._send(
+            principal, asked.service, wanted, asked.request, asked.body, trace_id, limit
+        )
         try:
             return json.loads(answer or b"{}")
         except ValueError:
@@ -69,10 +68,9 @@ class Requests:
 
         Raises RequestFailed where that cannot be told.
         """
-        body = json.dumps(parameters).encode()
-        service, wanted = _subjects(principal, {"x-amz-target": target}, body)
+        asked, wanted = _subjects(principal, target, parameters)
         try:
-            await self._guard.admit(principal, service, wanted, ())
+            await self._guard.admit(principal, asked.service, wanted, ())
         except AccessDenied:
             return False
         except Unreadable as error:
@@ -85,14 +83,13 @@ class Requests:
         self, principal: Principal, service: str, form: dict[str, str], trace_id: str = ""
     ) -> None:
         """Ask an operation of the query protocol; raises RequestFailed."""
-        headers = {"content-type": "application/x-www-form-urlencoded"}
         body = urlencode(form).encode()
         try:
             asked = query_services.read(service, "/", {}, body, principal.account, principal.region)
             wanted = query_services.wanted(asked)
         except Unreadable as error:
             raise RequestFailed(error.message) from None
-        await self._send(principal, service, wanted, headers, body, trace_id)
+        await self._send(principal, service, wanted, asked.request, asked.body, trace_id)
 
     async def put_object(
         self, principal: Principal, bucket: str, key: str, body: bytes, trace_id: str = ""
@@ -100,28 +97,24 @@ class Requests:
         """Store a JSON object in S3; raises RequestFailed."""
         wanted = [Wanted("s3:PutObject", f"arn:aws:s3:::{bucket}/{key}", bucket)]
         headers = {"content-type": "application/json"}
-        target = f"/{quote(bucket)}/{quote(key)}"
-        await self._send(principal, "s3", wanted, headers, body, trace_id, "PUT", target)
+        request = Outgoing("PUT", f"/{bucket}/{key}", headers=headers)
+        await self._send(principal, "s3", wanted, request, body, trace_id)
 
     async def _send(
         self,
         principal: Principal,
         service: str,
         wanted: Iterable[Wanted],
-        headers: dict[str, str],
+        request: Outgoing,
         body: bytes,
         trace_id: str,
-        method: str = "POST",
-        target: str = "/",
         limit: int = _ANSWER_BYTES,
     ) -> bytes:
-        passed: Headers = list(headers.items())
-        if trace_id:
-            passed.append(("x-amzn-trace-id", trace_id))
         try:
             owner = await self._guard.admit(principal, service, wanted, ())
-            message = Message(service, owner, principal.region, method, target, passed, body)
+            message = Message(service, owner, principal.region, request, body, len(body))
             message.payload = hashlib.sha256(body).hexdigest()
+            message.trace_id = trace_id
             reply = await self._neighbours[service].send(message)
             answer = await reply.read(limit)
         except Unreadable as error:
@@ -135,12 +128,13 @@ class Requests:
 
 
 def _subjects(
-    principal: Principal, headers: dict[str, str], body: bytes
-) -> tuple[str, Iterable[Wanted]]:
-    """A json request's service and what it wants; raises RequestFailed."""
+    principal: Principal, target: str, parameters: dict[str, Any]
+) -> tuple[Asked, list[Wanted]]:
+    """A request of the json protocol and what it wants; raises RequestFailed."""
+    headers, body = {"x-amz-target": target}, json.dumps(parameters).encode()
     try:
         asked = json_services.read(headers, body, principal.account, principal.region)
-        return asked.service, list(json_services.wanted(asked))
+        return asked, list(json_services.wanted(asked))
     except Unreadable as error:
         raise RequestFailed(error.message) from None
 

@@ -1,6 +1,7 @@
 """Function logs on disk: bounded, readable while written, surviving the server.
 
-A log group is a folder of segments; a segment is a file of JSON lines ``[ms, stream, message]``.
+A log group is a folder of segments; a segment is a file of JSON lines ``[ms, stream, message]``.  A
+group whose name is too long for a folder's has it in a file beside them.
 Lines are collected in memory and written every FLUSH_SECONDS by a worker thread, so an invocation
 never waits for a disk; what was collected within that time is all that ``kill -9`` can cost.  When
 a group is over its size the oldest segment goes.  A full disk drops lines, counted, nothing else.
@@ -19,9 +20,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
 
 import msgspec
+
+from lambent.errors import InvalidParameterValue
+from lambent.paths import UnsafePart, account_part, name_of_part, name_part, region_part
 
 _log = logging.getLogger(__name__)
 
@@ -32,11 +35,15 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 FLUSH_SECONDS = 0.1
 SEGMENTS = 8
 _PENDING_BYTES = 32 * 1024 * 1024
+# Messages that one reading returns: GetLogEvents returns as many events as fit in 1 MB.
+READ_BYTES = 1024 * 1024
 # What a line in memory takes beside its message, roughly.
 _LINE_BYTES = 100
 _FACTS = "group.json"
+_NAME = "name"
 _DAY_SECONDS = 86_400
-_SEGMENT = re.compile(r"(\d{10})\.log")
+_SEGMENT = re.compile(r"([0-9]{10})\.log")
+_PLACE = re.compile(r"([0-9]{1,10}):([0-9]{1,18})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +86,24 @@ class Place:
     @classmethod
     def parse(cls, text: str) -> Place:
         """Read what str() wrote; raises ValueError."""
-        segment, _, offset = text.partition(":")
-        return cls(int(segment), int(offset))
+        found = _PLACE.fullmatch(text)
+        if found is None:
+            raise ValueError(f"not a place in a log group: {text[:100]!r}")
+        return cls(int(found[1]), int(found[2]))
 
 
 class _Group:
     """A group's lines on their way to disk, and the segment being written."""
 
-    def __init__(self, folder: Path, maximum: int) -> None:
+    def __init__(self, folder: Path, name: str, maximum: int) -> None:
         self.folder = folder
+        self._name = name
         self.pending: list[Line] = []
         self._segment_bytes = max(4096, maximum // SEGMENTS)
 
     def write(self, lines: list[Line]) -> None:
         """Append lines; runs in a thread."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        _make(self.folder, self._name)
         numbers = segments(self.folder)
         number = numbers[-1] if numbers else 1
         path = self.folder / f"{number:010d}.log"
@@ -158,7 +168,7 @@ class LogStore:
         folder = self.folder(account, region, group)
         if folder.exists():
             return False
-        await asyncio.to_thread(folder.mkdir, parents=True)
+        await asyncio.to_thread(_make, folder, group)
         await self.update(account, region, group, created=now)
         return True
 
@@ -179,20 +189,28 @@ class LogStore:
         await asyncio.to_thread(_expire, self._root, now)
 
     def folder(self, account: str, region: str, group: str) -> Path:
-        """Where a group lives."""
-        return self._root / account / region / quote(group, safe="")
+        """Where a group lives; raises InvalidParameterValue where no path may be made of it."""
+        try:
+            return self._region(account, region) / name_part(group)
+        except UnsafePart as unsafe:
+            raise InvalidParameterValue(f"There is no log group here: {unsafe}.") from None
+
+    def _region(self, account: str, region: str) -> Path:
+        """Where an account's groups of a region live; raises UnsafePart."""
+        return self._root / account_part(account) / region_part(region)
 
     def writer(
         self, account: str, region: str, group: str, stream: str
     ) -> Callable[[int, list[str]], None]:
         """How one stream takes lines: (ms, messages); on disk within FLUSH_SECONDS."""
         key = (account, region, group)
+        folder = self.folder(account, region, group)
         loop = asyncio.get_running_loop()
 
         def append(timestamp: int, messages: list[str]) -> None:
             entry = self._groups.get(key)
             if entry is None:
-                entry = self._groups[key] = _Group(self.folder(*key), self._group_bytes)
+                entry = self._groups[key] = _Group(folder, group, self._group_bytes)
             if self._pending_bytes > _PENDING_BYTES:
                 self.dropped += len(messages)
                 return
@@ -245,25 +263,38 @@ class LogStore:
             await asyncio.shield(self._flushing)
 
     async def read(
-        self, account: str, region: str, group: str, place: Place, limit: int
+        self,
+        account: str,
+        region: str,
+        group: str,
+        place: Place,
+        limit: int,
+        most_bytes: int = READ_BYTES,
     ) -> tuple[list[LogEvent], Place]:
-        """Up to limit events from a place on, and the place after them."""
+        """Up to limit events from a place on, and the place after them.
+
+        Fewer where their lines together reach most_bytes; none only where there are none.
+        """
         await self.flush()
         return await asyncio.to_thread(
-            self._read, self.folder(account, region, group), place, limit
+            self._read, self.folder(account, region, group), place, limit, most_bytes
         )
 
     @staticmethod
-    def _read(folder: Path, place: Place, limit: int) -> tuple[list[LogEvent], Place]:
+    def _read(
+        folder: Path, place: Place, limit: int, most_bytes: int
+    ) -> tuple[list[LogEvent], Place]:
         found: list[LogEvent] = []
+        total = 0
         for number in segments(folder):
             if number < place.segment:
                 continue
             offset = place.offset if number == place.segment else 0
             for event in _lines(folder / f"{number:010d}.log", number, offset):
-                if len(found) >= limit:
+                if len(found) >= limit or total >= most_bytes:
                     return found, Place(number, offset)
                 found.append(event)
+                total += event.offset - offset
                 offset = event.offset
             place = Place(number, offset)
         return found, place
@@ -281,15 +312,41 @@ class LogStore:
         """The names of an account's groups in a region."""
         await self.flush()
         try:
-            return sorted(unquote(name) for name in os.listdir(self._root / account / region))
-        except FileNotFoundError:
+            folder = self._region(account, region)
+        except UnsafePart:
             return []
+        return await asyncio.to_thread(_names, folder)
 
     async def delete(self, account: str, region: str, group: str) -> None:
         """Remove a group with its events."""
         await self.flush()
         self._groups.pop((account, region, group), None)
         await asyncio.to_thread(shutil.rmtree, self.folder(account, region, group), True)
+
+
+def _make(folder: Path, name: str) -> None:
+    """Make a group's folder, from which its name can be read."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if name_of_part(folder.name) is None and not (folder / _NAME).exists():
+        _replace(folder / _NAME, name)
+
+
+def _names(region: Path) -> list[str]:
+    """The names of the groups below a folder."""
+    try:
+        parts = os.listdir(region)
+    except FileNotFoundError:
+        return []
+    names = []
+    for part in parts:
+        name = name_of_part(part)
+        if name is None:
+            try:
+                name = (region / part / _NAME).read_text()
+            except FileNotFoundError:
+                continue  # it is being made, or removed
+        names.append(name)
+    return sorted(names)
 
 
 def _facts(folder: Path) -> GroupFacts:

@@ -223,20 +223,26 @@ class Usage:
             "# TYPE lambent_concurrent_executions gauge",
         ]
         for account, region, function, count in running():
-            labels = (
-                f'account="{account}",region="{_quoted(region)}",function="{_quoted(function)}"'
-            )
-            lines.append(f"lambent_concurrent_executions{{{labels}}} {count}")
+            who = labels(account=account, region=region, function=function)
+            lines.append(f"lambent_concurrent_executions{who} {count}")
         return "\n".join(lines) + "\n"
 
 
 def _labels(key: tuple[str, str, str, str], bound: str = "") -> str:
-    names = ("account", "region", "function", "version")
-    pairs = [f'{name}="{_quoted(value)}"' for name, value in zip(names, key, strict=True)]
-    if bound:
-        pairs.append(f'le="{bound}"')
-    return "{" + ",".join(pairs) + "}"
+    account, region, function, version = key
+    more = {"le": bound} if bound else {}
+    return labels(account=account, region=region, function=function, version=version, **more)
+
+
+def labels(**pairs: str) -> str:
+    """Labels in Prometheus's text format, in which no value can end its quotes or its line.
+
+    Source: Prometheus, "Exposition formats": a backslash, a quote and a line feed are escaped.
+    """
+    return "{" + ",".join(f'{name}="{_quoted(value)}"' for name, value in pairs.items()) + "}"
 
 
 def _quoted(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    text = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    # Some readers take others for the end of a line as well.
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from lambent import ids
 from lambent.clock import Clock, utc
 from lambent.functions.types import FunctionVersion
 from lambent.http import Application
+from lambent.pool import trees
 from lambent.pool.environment import ExecutionEnvironment, Measure
 from lambent.pool.polling import Polling
 from lambent.runtime import languages, variables
@@ -72,7 +74,7 @@ class EnvironmentFactory:
         """
         stream = self._stream(version)
         mounts = await self._mounts(version)
-        extensions = _extensions(mounts)
+        extensions = await _extensions(mounts)
         sandbox = await self._backend.start(self._spec(version, mounts, stream, kind, extensions))
         environment = ExecutionEnvironment(
             version,
@@ -141,12 +143,11 @@ class EnvironmentFactory:
         )
 
 
-def _extensions(mounts: tuple[Mount, ...]) -> tuple[Extension, ...]:
+async def _extensions(mounts: tuple[Mount, ...]) -> tuple[Extension, ...]:
     """The external extensions in the layers: every file in /opt/extensions."""
     found: list[Extension] = []
     for mount in mounts:
-        folder = Path(mount.source, "extensions")
-        if mount.target == "/opt" and folder.is_dir():
-            names = sorted(each.name for each in folder.iterdir() if each.is_file())
+        if mount.target == "/opt":
+            names = await asyncio.to_thread(trees.files_in, Path(mount.source), "extensions")
             found += [Extension(name, f"/opt/extensions/{name}") for name in names]
     return tuple(found)

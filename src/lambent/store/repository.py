@@ -11,7 +11,8 @@ from lambent.store.base import ABSENT, Change, Conflict, Document, Store
 
 T = TypeVar("T")
 
-_CACHED = 4096
+# What is kept of each kind: aggregates, and bytes of their documents.
+_CACHED, _CACHED_BYTES = 4096, 32 * 1024 * 1024
 _ATTEMPTS = 200
 _PAGE = 100
 
@@ -45,30 +46,42 @@ class Repository(Generic[T]):
         self._writing: dict[str, tuple[bytes, T]] = {}
         self._prefix = prefix
         self._decode = msgspec.json.Decoder(kind).decode
-        self._cache: dict[str, tuple[int, T]] = {}
+        # By key: revision, aggregate, bytes of its document.
+        self._cache: dict[str, tuple[int, T, int]] = {}
+        self._cached_bytes = 0
         self._stop = store.watch(prefix, self._changed)
 
     def _changed(self, change: Change) -> None:
         key, document = change.key, change.document
         if document is None:
-            self._cache.pop(key, None)
+            self._forget(key)
             self._observe(key.removeprefix(self._prefix), None)
             return
         body, value = self._writing.get(key, (b"", None))
         known = self._remember(document, value if body is document.body else None)
         self._observe(key.removeprefix(self._prefix), known[1])
 
-    def _remember(self, document: Document, value: T | None = None) -> tuple[int, T]:
+    def _remember(self, document: Document, value: T | None = None) -> tuple[int, T, int]:
         known = self._cache.get(document.key)
         if known is not None and known[0] >= document.revision:
             return known
-        if len(self._cache) >= _CACHED:
-            self._cache.pop(next(iter(self._cache)))
-        entry = (document.revision, self._decode(document.body) if value is None else value)
-        self._cache[document.key] = entry
+        self._forget(document.key)
+        size = len(document.key) + len(document.body)
+        while self._cache and (
+            len(self._cache) >= _CACHED or self._cached_bytes + size > _CACHED_BYTES
+        ):
+            self._forget(next(iter(self._cache)))
+        found = self._decode(document.body) if value is None else value
+        entry = self._cache[document.key] = (document.revision, found, size)
+        self._cached_bytes += size
         return entry
 
-    async def _load(self, key: str) -> tuple[int, T]:
+    def _forget(self, key: str) -> None:
+        known = self._cache.pop(key, None)
+        if known is not None:
+            self._cached_bytes -= known[2]
+
+    async def _load(self, key: str) -> tuple[int, T, int]:
         known = self._cache.get(self._prefix + key)
         if known is not None:
             return known
@@ -113,7 +126,7 @@ class Repository(Generic[T]):
         """
         for _ in range(_ATTEMPTS):
             try:
-                revision, value = await self._load(key)
+                revision, value, _ = await self._load(key)
             except Missing:
                 if otherwise is None:
                     raise
@@ -124,20 +137,20 @@ class Repository(Generic[T]):
             try:
                 return await self._put(key, changed, revision)
             except Conflict:
-                self._cache.pop(self._prefix + key, None)
+                self._forget(self._prefix + key)
         raise Contended(key)
 
     async def delete(self, key: str, check: Callable[[T], None] = lambda value: None) -> T:
         """Remove an aggregate that passes the check, which raises otherwise; returns it."""
         for _ in range(_ATTEMPTS):
-            revision, value = await self._load(key)
+            revision, value, _ = await self._load(key)
             check(value)
             try:
                 await self._store.delete(self._prefix + key, revision)
             except Conflict:
-                self._cache.pop(self._prefix + key, None)
+                self._forget(self._prefix + key)
                 continue
-            self._cache.pop(self._prefix + key, None)
+            self._forget(self._prefix + key)
             return value
         raise Contended(key)
 

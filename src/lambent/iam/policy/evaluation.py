@@ -3,8 +3,9 @@
 Order, as AWS documents it: an explicit deny anywhere wins.  Within an account an Allow of the
 resource's policy to the user, or to the session, is enough; one to the role still needs the
 boundary's and the session policy's consent.  Else the boundary, the session policy and an
-identity-based policy must all allow.  Across accounts both sides must.
-Source: AWS IAM User Guide, "Policy evaluation logic".
+identity-based policy must all allow.  Across accounts both sides must.  A role's trust policy must
+allow within the account as well; where it names only the account, an identity-based policy too.
+Source: AWS IAM User Guide, "Policy evaluation logic", "How a role's trust policy is evaluated".
 """
 
 from __future__ import annotations
@@ -58,12 +59,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """All that has a say; None is a kind of policy that is not there."""
+    """All that has a say; None is a kind of policy that is not there.
+
+    trust: the resource's policy is a role's trust policy, without whose Allow nothing is allowed.
+    """
 
     identity: Sequence[Policy] = ()
     boundary: Policy | None = None
     session: Policy | None = None
     resource: Policy | None = None
+    trust: bool = False
 
 
 class Outcome(Enum):
@@ -123,9 +128,12 @@ class _Evaluation:
         """How directly a statement of a resource's policy names the requester."""
         assert statement.principals is not None
         reach = _reach(statement.principals, self._request.requester)
-        if statement.but_principals:
-            return _Reach.ROLE if reach is _Reach.NOT_AT_ALL else _Reach.NOT_AT_ALL
-        return reach
+        if not statement.but_principals:
+            return reach
+        if reach is _Reach.ACCOUNT and not statement.allows:
+            # Who is spared a denial is named; the account's name does not spare its users.
+            return _Reach.ROLE
+        return _Reach.ROLE if reach is _Reach.NOT_AT_ALL else _Reach.NOT_AT_ALL
 
 
 def _reach(principals: Principals, requester: Requester) -> _Reach:
@@ -168,6 +176,8 @@ def evaluate(request: Request, policies: Policies) -> Decision:
     own = tuple(each for each in identity if each.allows)
     if requester.service or requester.is_anonymous:
         return _granted(request, tuple(each for each, _ in given), "resource-based policy")
+    if policies.trust and not given:
+        return _granted(request, (), "resource-based policy")
     if requester.account == request.owner:
         direct = tuple(each for each, reach in given if reach is _Reach.DIRECT)
         if direct:

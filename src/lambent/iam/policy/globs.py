@@ -1,7 +1,7 @@
 """Patterns of policies: ``*`` for any text, ``?`` for one character, ``${key}`` for a value.
 
-A pattern is somebody else's, so matching takes time in proportion to the text alone, whatever the
-pattern: all of its positions are one integer, moved on by each character.
+A pattern comes from outside, so no pattern makes matching go back: its pieces between stars are
+searched for in turn, each where it is first after the one before it.
 """
 
 from __future__ import annotations
@@ -12,76 +12,114 @@ from collections.abc import Callable
 # Tokens besides single characters.
 _MANY = "*"
 _ONE = "?"
-_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 _DEFAULTED = re.compile(r"\s*([^,\s]+)\s*(?:,\s*'([^']*)'\s*)?")
 # What stands for itself between braces.
 _LITERAL = frozenset(("*", "?", "$"))
+_SPECIAL = re.compile(r"[*?$]")
+_WILDCARDS = re.compile(r"([*?])")
 _Token = tuple[str, bool]
-"""A character and whether it is a wildcard."""
+"""A text that stands for itself and False, or a wildcard and True."""
 
 Lookup = Callable[[str], str | None]
 """The single value of a context key, None if it has none."""
 
 
 class Glob:
-    """A pattern without variables."""
+    """A pattern without variables: pieces of text, with any text between one and the next.
 
-    __slots__ = ("_length", "_loops", "_moves", "_ones", "_prefix", "_text")
+    Each piece is searched for once, behind the one before it: there is nothing to come back to.
+    """
+
+    __slots__ = ("_begin", "_end", "_least", "_middle", "_whole")
 
     def __init__(self, tokens: list[_Token]) -> None:
-        characters = [token for token in tokens if token != (_MANY, True)]
-        plain = not any(wild for _, wild in tokens)
-        trailing = tokens[-1:] == [(_MANY, True)] and not any(wild for _, wild in tokens[:-1])
-        text = "".join(character for character, _ in characters)
-        # The two usual kinds are compared as strings.
-        self._text = text if plain else None
-        self._prefix = text if trailing else None
-        self._length = len(characters)
-        # Bit i: so many characters of the pattern have been seen. Positions that may stay where
-        # they are, those that any character moves on, and those that a certain one does.
-        self._loops = self._ones = 0
-        self._moves: dict[str, int] = {}
-        if plain or trailing:
-            return
-        at = 0
-        for character, wild in tokens:
-            bit = 1 << at
-            if not wild:
-                self._moves[character] = self._moves.get(character, 0) | bit
-            elif character == _ONE:
-                self._ones |= bit
+        pieces: list[list[_Token]] = [[]]
+        for token in tokens:
+            if token == (_MANY, True):
+                pieces.append([])
             else:
-                self._loops |= bit
-                continue
-            at += 1
+                pieces[-1].append(token)
+        self._whole = len(pieces) == 1
+        self._begin = _Piece(pieces[0])
+        self._end = self._begin if self._whole else _Piece(pieces[-1])
+        self._middle = [_Piece(each) for each in pieces[1:-1]]
+        self._least = sum(each.length for each in (self._begin, *self._middle))
+        self._least += 0 if self._whole else self._end.length
 
     def matches(self, text: str) -> bool:
         """Whether it describes the whole of a text."""
-        if self._text is not None:
-            return text == self._text
-        if self._prefix is not None:
-            return text.startswith(self._prefix)
-        state, moves, ones, loops = 1, self._moves, self._ones, self._loops
-        for character in text:
-            state = ((state & (moves.get(character, 0) | ones)) << 1) | (state & loops)
-            if not state:
+        length = len(text)
+        if length < self._least or (self._whole and length != self._least):
+            return False
+        if not self._begin.is_at(text, 0):
+            return False
+        if self._whole:
+            return True
+        last = length - self._end.length
+        at = self._begin.length
+        for piece in self._middle:
+            at = piece.find(text, at, last)
+            if at < 0:
                 return False
-        return bool(state >> self._length & 1)
+            at += piece.length
+        return self._end.is_at(text, last)
+
+
+class _Piece:
+    """Characters in a row, of which some may be any character."""
+
+    __slots__ = ("_expression", "_runs", "_text", "_tokens", "length")
+
+    def __init__(self, tokens: list[_Token]) -> None:
+        self.length = sum(len(text) for text, _ in tokens)
+        self._text = "".join(text for text, _ in tokens)
+        # With question marks: what is between them, with where it begins.
+        self._tokens = tokens if any(wild for _, wild in tokens) else None
+        self._runs: list[tuple[int, str]] = []
+        self._expression: re.Pattern[str] | None = None
+        at = 0
+        for text, wild in self._tokens or ():
+            if not wild:
+                self._runs.append((at, text))
+            at += len(text)
+
+    def is_at(self, text: str, at: int) -> bool:
+        """Whether a text, which is long enough, has it at a place."""
+        if self._tokens is None:
+            return text.startswith(self._text, at)
+        return all(text.startswith(run, at + offset) for offset, run in self._runs)
+
+    def find(self, text: str, begin: int, end: int) -> int:
+        """Where it first is in a part of a text; -1 if nowhere."""
+        if self._tokens is None:
+            return text.find(self._text, begin, end)
+        if self._expression is None:
+            # As long as the piece, whatever it matches: it has no choice to come back to.
+            parts = ["." if wild else re.escape(each) for each, wild in self._tokens]
+            self._expression = re.compile("".join(parts), re.DOTALL)
+        found = self._expression.search(text, begin, end)
+        return found.start() if found is not None else -1
 
 
 class Pattern:
     """A pattern as a policy has it; folded: without regard to case."""
 
-    __slots__ = ("_folded", "_glob", "_parts")
+    __slots__ = ("_folded", "_glob", "_parts", "_plain")
 
     def __init__(self, text: str, variables: bool = True, folded: bool = False) -> None:
         """variables: whether ${...} means anything, as it does from version 2012-10-17 on."""
         self._folded = folded
+        # The usual kind, which is compared as a text.
+        self._plain: str | None = None
+        if _SPECIAL.search(text) is None:
+            self._plain = text.lower() if folded else text
+            return
         # Tokens, and variables: (name, default or None).
         self._parts: list[_Token | tuple[str, str | None]] = []
         self._glob: Glob | None = None
         at = 0
-        for found in _VARIABLE.finditer(text) if variables else ():
+        for found in _VARIABLE.finditer(text) if variables and "${" in text else ():
             self._parts += _tokens(text[at : found.start()])
             at = found.end()
             if found[1] in _LITERAL:
@@ -89,7 +127,7 @@ class Pattern:
             elif named := _DEFAULTED.fullmatch(found[1]):
                 self._parts.append((named[1].lower(), named[2]))
             else:
-                self._parts += [(character, False) for character in found[0]]
+                self._parts.append((found[0], False))
         self._parts += _tokens(text[at:])
         if all(isinstance(second, bool) for _, second in self._parts):
             self._glob = Glob(self._resolved(lambda key: None) or [])
@@ -98,6 +136,8 @@ class Pattern:
         """Whether it describes a text; never if it names a key that has no value."""
         if self._folded:
             text = text.lower()
+        if self._plain is not None:
+            return text == self._plain
         if self._glob is not None:
             return self._glob.matches(text)
         tokens = self._resolved(lookup)
@@ -105,8 +145,10 @@ class Pattern:
 
     def resolved(self, lookup: Lookup) -> str | None:
         """Its text with variables replaced and wildcards as they are; None if one has no value."""
+        if self._plain is not None:
+            return self._plain
         tokens = self._resolved(lookup)
-        return None if tokens is None else "".join(character for character, _ in tokens)
+        return None if tokens is None else "".join(text for text, _ in tokens)
 
     def _resolved(self, lookup: Lookup) -> list[_Token] | None:
         tokens: list[_Token] = []
@@ -121,16 +163,16 @@ class Pattern:
                 return None
             # What a variable stands for is never a wildcard.
             value = value.lower() if self._folded else value
-            tokens += [(character, False) for character in value]
+            tokens.append((value, False))
         return tokens
 
 
 def _tokens(text: str) -> list[_Token]:
     tokens: list[_Token] = []
-    for character in text:
-        token = (character, character in (_MANY, _ONE))
+    for at, part in enumerate(_WILDCARDS.split(text)):
+        token = (part, at % 2 == 1)
         # Two stars in a row say no more than one.
-        if token != (_MANY, True) or tokens[-1:] != [token]:
+        if part and (token != (_MANY, True) or tokens[-1:] != [token]):
             tokens.append(token)
     return tokens
 

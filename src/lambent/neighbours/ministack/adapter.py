@@ -39,10 +39,6 @@ MODULES = {
 }
 # Loaded with the process where there is state of them: they act by themselves.
 _CLOCKS = ("eventbridge", "scheduler")
-_INCOMPLETE = (
-    "<Error><Code>IncompleteBody</Code><Message>You did not provide the number of bytes specified "
-    "by the Content-Length HTTP header.</Message></Error>"
-)
 
 
 class Incompatible(Exception):
@@ -113,18 +109,14 @@ class MiniStack:
         self._client = need(responses, "set_request_client_ip")
         self._error_type = need(responses, "fix_error_content_type")
         self._success_type = need(responses, "fix_success_content_type")
-        self._unframed: Callable[[bytes, dict[str, str]], bytes] = need(
-            self._app, "_decode_aws_chunked_body"
-        )
-        self._incomplete = need(self._app, "_IncompleteRequestBody")
         self._default = need(persistence, "_json_default")
         self._hook = need(persistence, "_json_object_hook")
         self._loaded: dict[str, Any] = {}
-        self._first_uses: dict[str, Callable[[], None]] = {}
+        self._first_uses: dict[str, list[Callable[[], None]]] = {}
 
     def at_first_use(self, module: str, prepare: Callable[[], None]) -> None:
         """Call prepare when a service is first asked, of one that no other imports."""
-        self._first_uses[module] = prepare
+        self._first_uses.setdefault(module, []).append(prepare)
 
     def start(self, loop: Any) -> None:
         """Begin what goes on without requests; loop: of the requests to come."""
@@ -141,8 +133,8 @@ class MiniStack:
                 need(found, each)
             self._app._loaded_modules[name] = found
             self._loaded[name] = found
-            if name in self._first_uses:
-                self._first_uses.pop(name)()
+            for prepare in self._first_uses.pop(name, ()):
+                prepare()
         return found
 
     @staticmethod
@@ -155,18 +147,13 @@ class MiniStack:
         module = self.module(MODULES[request.service])
         self._client(request.source)
         headers: dict[str, str] = dict(request.headers)
-        body: bytes = request.body
         if request.service == "s3":
-            try:
-                body = self._unframed(body, headers)
-            except self._incomplete:
-                return 400, {"Content-Type": "application/xml"}, _INCOMPLETE
             # So it sees that the request was signed, and for which region.
             scope = f"{request.account}/20000101/{request.region}/s3/aws4_request"
             headers["authorization"] = f"AWS4-HMAC-SHA256 Credential={scope}"
         with self.scope(request.account, request.region):
             response: Answer = await module.handle_request(
-                request.method, request.path, headers, body, request.query
+                request.method, request.path, headers, request.body, request.query
             )
             if request.service == "s3" and request.method == "HEAD":
                 response = module.format_head_response(request.path, request.headers, response)

@@ -1,7 +1,7 @@
 """Requests from the gateway, and what MiniStack answers.
 
-The gateway has verified the caller and what he may do, and says in headers of its own whose
-request it is and of which service: nothing here guesses at either.
+The gateway has verified and authorised the caller; service, account and region are fields of each
+request (``channel``), so nothing here derives them from what a client wrote.
 """
 
 from __future__ import annotations
@@ -9,117 +9,106 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 from collections.abc import Callable
-from urllib.parse import parse_qs, unquote
+from typing import Any
 
-from lambent.http import ClientGone, Exchange
+from lambent.http import ClientGone
+from lambent.neighbours import channel
+from lambent.neighbours.ministack import template_expansion
 from lambent.neighbours.ministack.adapter import MODULES, MiniStack, Request
 from lambent.neighbours.ministack.facts import facts
 from lambent.neighbours.ministack.ours import gone, tracing
-from lambent.neighbours.ministack.stacks import act_for, answered
+from lambent.neighbours.ministack.stack_permits import act_for
+from lambent.neighbours.ministack.stacks import answered
 
 _log = logging.getLogger(__name__)
 
-# What the gateway lets through at most, and a little.
-_BODY_BYTES = 6 * 1024 * 1024 * 1024
-_ANSWER_BYTES = 64 * 1024
-_PIECE = 256 * 1024
-_OURS = "x-lambent-"
+_BACKLOG = 1024
 _READS = ("get", "list", "describe", "query", "scan", "batchget", "lookup", "head")
 
 
 class Dispatch:
-    """The application behind the socket."""
+    """Answers what comes over the channel, one request a connection."""
 
     def __init__(self, stack: MiniStack, changed: Callable[[], None]) -> None:
         self._stack = stack
         self._changed = changed
         self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
 
-    def __call__(self, exchange: Exchange) -> None:
-        task = asyncio.ensure_future(self._handle(exchange))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def serve(self, listener: socket.socket) -> None:
+        """Accept connections from now on."""
+        self._server = await asyncio.start_unix_server(
+            self._connected, sock=listener, backlog=_BACKLOG
+        )
+
+    def stop_listening(self) -> None:
+        """Accept no more connections."""
+        if self._server is not None:
+            self._server.close()
 
     async def drained(self) -> None:
         """Wait for requests in progress."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _handle(self, exchange: Exchange) -> None:
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
         try:
-            if "x-lambent-about" in exchange.headers:
-                self._tell(exchange)
-                return
-            if "x-lambent-token" in exchange.headers:
-                said = await exchange.read(_ANSWER_BYTES)
-                found = answered(exchange.headers["x-lambent-token"], said)
-                exchange.respond(200 if found else 404)
-                return
-            request = await self._read(exchange)
-            if request is None:
-                exchange.respond(404)
-                return
-            tracing.set(exchange.headers.get("x-amzn-trace-id", ""))
-            gone.set(lambda: exchange.gone)
-            credentials = exchange.headers.get("x-lambent-credentials")
-            if credentials is not None:
-                act_for(unquote(credentials), request.account, request.region)
-            try:
-                status, headers, body = await self._stack.answer(request)
-            except ClientGone:
-                raise
-            except Exception:
-                _log.exception("%s could not answer", request.service)
-                exchange.respond(500, [("x-lambent-failed", "1")])
-                return
-            finally:
-                if not _only_reads(request):
-                    self._changed()
-            await self._send(exchange, status, headers, body)
-        except ClientGone:
-            exchange.abort()
+            await self._handle(reader, writer)
+        except (channel.Broken, ClientGone, ConnectionError):
+            writer.transport.abort()
         except Exception:
             _log.exception("a request failed")
-            exchange.abort()
+            writer.transport.abort()
+        finally:
+            self._tasks.discard(task)
+            writer.close()
 
-    def _tell(self, exchange: Exchange) -> None:
-        """What the gateway asks before it decides."""
-        own = exchange.headers
-        found = facts(
-            self._stack,
-            own["x-lambent-service"],
-            own["x-lambent-account"],
-            own["x-lambent-region"],
-            unquote(own["x-lambent-about"]),
-        )
-        exchange.respond(200, [], json.dumps(found).encode())
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await channel.read_document(reader)
+        body = b"".join([piece async for piece in channel.read_pieces(reader)])
+        tail = await channel.read_document(reader)
+        kind = head["kind"]
+        if kind == "ping":
+            await _send(writer, 200)
+        elif kind == "facts":
+            place = (head["service"], head["account"], head["region"])
+            found = facts(self._stack, *place, head["about"])
+            await _send(writer, 200, body=json.dumps(found).encode())
+        elif kind == "answer":
+            await _send(writer, 200 if answered(head["token"], body) else 404)
+        elif kind == "request" and head["service"] in MODULES:
+            await self._answer(_request(head, body, tail), head, reader, writer)
+        else:
+            await _send(writer, 404)
 
-    @staticmethod
-    async def _read(exchange: Exchange) -> Request | None:
-        headers = {k: v for k, v in exchange.headers.items() if not k.startswith(_OURS)}
-        own = {k[len(_OURS) :]: v for k, v in exchange.headers.items() if k.startswith(_OURS)}
-        if own.get("service") not in MODULES:
-            return None
-        body = await exchange.read(_BODY_BYTES)
-        headers.pop("transfer-encoding", None)
-        headers.pop("connection", None)
-        headers["content-length"] = str(len(body))
-        return Request(
-            own["service"],
-            own["account"],
-            own["region"],
-            own.get("source") or "127.0.0.1",
-            exchange.method,
-            unquote(exchange.path),
-            parse_qs(exchange.query, keep_blank_values=True),
-            headers,
-            body,
-        )
-
-    @staticmethod
-    async def _send(
-        exchange: Exchange, status: int, headers: dict[str, object], body: bytes | str
+    async def _answer(
+        self,
+        request: Request,
+        head: dict[str, Any],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
+        """Have a service answer, in the name of the request's caller."""
+        tracing.set(head["trace"])
+        gone.set(reader.at_eof)
+        if head["credentials"]:
+            act_for(json.dumps(head["credentials"]), request.account, request.region)
+            template_expansion.begin()
+        try:
+            status, headers, body = await self._stack.answer(request)
+        except ClientGone:
+            raise
+        except Exception:
+            _log.exception("%s could not answer", request.service)
+            await _send(writer, 0)
+            return
+        finally:
+            if not _only_reads(request):
+                self._changed()
         pairs: list[tuple[str, str]] = []
         length = None
         for name, value in headers.items():
@@ -127,19 +116,50 @@ class Dispatch:
                 length = int(str(value))
                 continue
             values = value if isinstance(value, list | tuple) else (value,)
-            pairs.extend((name, _latin(str(each))) for each in values)
+            pairs.extend((name.lower(), _latin(str(each))) for each in values)
         data = body.encode() if isinstance(body, str) else body
-        if exchange.method == "HEAD":
-            exchange.start(status, pairs, length or 0)
-            exchange.end()
-            return
-        if status in (204, 304):
-            exchange.respond(status, pairs)
-            return
-        exchange.start(status, pairs, len(data))
-        for start in range(0, len(data), _PIECE):
-            await exchange.write(data[start : start + _PIECE])
-        exchange.end()
+        if request.method == "HEAD" or status in (204, 304):
+            await _send(writer, status, pairs, length=length or 0)
+        else:
+            await _send(writer, status, pairs, data)
+
+
+def _request(head: dict[str, Any], body: bytes, tail: dict[str, Any]) -> Request:
+    """A request of the channel as a service reads it."""
+    query: dict[str, list[str]] = {}
+    for name, value in head["query"]:
+        query.setdefault(name, []).append(value)
+    headers = {**head["headers"], **tail}
+    headers["host"] = head["host"] or "localhost"
+    headers["content-length"] = str(len(body))
+    return Request(
+        head["service"],
+        head["account"],
+        head["region"],
+        head["source"] or "127.0.0.1",
+        head["method"],
+        head["path"],
+        query,
+        headers,
+        body,
+    )
+
+
+async def _send(
+    writer: asyncio.StreamWriter,
+    status: int,
+    headers: list[tuple[str, str]] | None = None,
+    body: bytes = b"",
+    length: int | None = None,
+) -> None:
+    """Answer; status 0: the service failed.  length: of the body that GET would have."""
+    head = {
+        "status": status,
+        "headers": headers or [],
+        "length": len(body) if length is None else length,
+    }
+    writer.write(channel.document(head))
+    await channel.write_pieces(writer, body)
 
 
 def _latin(value: str) -> str:

@@ -181,6 +181,7 @@ class _Sender:
         """Rules and schedules reach functions, queues and topics, by policy or by role."""
         invoke_target = need(module, "_invoke_target")
         to_sqs, to_sns = need(module, "_dispatch_to_sqs"), need(module, "_dispatch_to_sns")
+        to_bus = need(module, "_dispatch_to_event_bus")
         need(module, "_dispatch_to_lambda")
 
         def invoke(target: dict[str, Any], event: Any, rule: dict[str, Any], *rest: Any) -> Any:
@@ -208,6 +209,7 @@ class _Sender:
         module._dispatch_to_lambda = to_lambda
         module._dispatch_to_sqs = guarded("sqs:SendMessage", to_sqs)
         module._dispatch_to_sns = guarded("sns:Publish", to_sns)
+        module._dispatch_to_event_bus = guarded("events:PutEvents", to_bus)
 
     # -- what they do ----------------------------------------------------------------------
 
@@ -237,11 +239,16 @@ class _Sender:
         """Whether the rule or the schedule at hand may send to a queue or a topic."""
         service, source, role = _delivering.get()
         account = self._stack.responses.get_account_id()
-        kind = "sqs" if action.startswith("sqs") else "sns"
-        module = self._stack.module(kind)
-        allows = module.queue_policy_allows if kind == "sqs" else module.topic_policy_allows
-        if not role:
+        policies = {
+            "sqs:SendMessage": ("sqs", "queue_policy_allows"),
+            "sns:Publish": ("sns", "topic_policy_allows"),
+        }
+        if not role and action in policies:
+            kind, name = policies[action]
+            allows = getattr(self._stack.module(kind), name)
             allowed = bool(allows(arn, service, source, account))
+        elif not role:
+            allowed = False  # another bus takes events from a role only
         else:
             try:
                 self._lambent.ask(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.client
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,20 +39,33 @@ def _session() -> Any:
     return botocore.session.Session()
 
 
-class Client:
-    """Calls of one service by name; what is not there raises Failed with AWS's code."""
+_making = threading.Lock()
 
-    def __init__(self, service: str, region: str, credentials: Credentials) -> None:
-        self._client = _session().create_client(
+
+@functools.lru_cache(32)
+def _client(service: str, region: str, credentials: Credentials) -> Any:
+    """Botocore's client over the socket; it takes long to make and may be shared."""
+    with _making:
+        made = _session().create_client(
             service,
             region_name=region,
             endpoint_url="http://lambent",
             aws_access_key_id=credentials.access_key_id,
             aws_secret_access_key=credentials.secret,
             aws_session_token=credentials.token,
-            config=botocore.config.Config(retries={"total_max_attempts": 1}),
+            config=botocore.config.Config(
+                retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}
+            ),
         )
-        self._client._endpoint.http_session = _OverSocket()
+    made._endpoint.http_session = _OverSocket()
+    return made
+
+
+class Client:
+    """Calls of one service by name; what is not there raises Failed with AWS's code."""
+
+    def __init__(self, service: str, region: str, credentials: Credentials) -> None:
+        self._client = _client(service, region, credentials)
 
     def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
         """What an operation answers; raises Failed."""

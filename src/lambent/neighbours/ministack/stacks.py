@@ -1,105 +1,68 @@
-"""CloudFormation's resources: Lambda's, IAM's and log groups made by Lambent, the rest by leave.
+"""CloudFormation's resources, each made through Lambent's API.
 
-A stack acts with the rights of who asked for it, or of the role it was given: for what Lambent
-makes through its API, signed with a session of that principal; for what the services here make,
-after asking whether that principal may.  Types of services that are not offered are unknown.
+A stack acts with the rights of who asked for it, or of the role it was given: its calls are signed
+with a session of that principal, and are authorised as any other.  Types of services that are not
+offered are unknown.
 """
 
 from __future__ import annotations
 
-import contextvars
 import json
 import os
+import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from lambent.neighbours.ministack import stack_functions, stack_identities
-from lambent.neighbours.ministack.adapter import MiniStack, need
-from lambent.neighbours.ministack.ours import Lambent, Refused
-from lambent.neighbours.ministack.signing import Client, Credentials
-
-# What making and removing a resource of a service takes, and what its ARN ends in before the name.
-_TAKES = {
-    "AWS::S3::Bucket": ("s3:CreateBucket", "s3:DeleteBucket", "arn:aws:s3:::"),
-    "AWS::S3::BucketPolicy": ("s3:PutBucketPolicy", "s3:DeleteBucketPolicy", "arn:aws:s3:::"),
-    "AWS::SQS::Queue": ("sqs:CreateQueue", "sqs:DeleteQueue", ""),
-    "AWS::SQS::QueuePolicy": ("sqs:SetQueueAttributes", "sqs:SetQueueAttributes", ""),
-    "AWS::SNS::Topic": ("sns:CreateTopic", "sns:DeleteTopic", ""),
-    "AWS::SNS::TopicPolicy": ("sns:SetTopicAttributes", "sns:SetTopicAttributes", ""),
-    "AWS::SNS::Subscription": ("sns:Subscribe", "sns:Unsubscribe", ""),
-    "AWS::DynamoDB::Table": ("dynamodb:CreateTable", "dynamodb:DeleteTable", "table/"),
-    "AWS::Events::Rule": ("events:PutRule", "events:DeleteRule", "rule/"),
-    "AWS::Events::EventBus": ("events:CreateEventBus", "events:DeleteEventBus", "event-bus/"),
-    "AWS::Scheduler::Schedule": (
-        "scheduler:CreateSchedule",
-        "scheduler:DeleteSchedule",
-        "schedule/default/",
-    ),
-    "AWS::Scheduler::ScheduleGroup": (
-        "scheduler:CreateScheduleGroup",
-        "scheduler:DeleteScheduleGroup",
-        "schedule-group/",
-    ),
-    "AWS::Kinesis::Stream": ("kinesis:CreateStream", "kinesis:DeleteStream", "stream/"),
-    "AWS::Kinesis::StreamConsumer": (
-        "kinesis:RegisterStreamConsumer",
-        "kinesis:DeregisterStreamConsumer",
-        "stream/",
-    ),
-    "AWS::KMS::Key": ("kms:CreateKey", "kms:ScheduleKeyDeletion", "key/"),
-    "AWS::KMS::Alias": ("kms:CreateAlias", "kms:DeleteAlias", ""),
-    "AWS::SSM::Parameter": ("ssm:PutParameter", "ssm:DeleteParameter", "parameter/"),
-    "AWS::SecretsManager::Secret": (
-        "secretsmanager:CreateSecret",
-        "secretsmanager:DeleteSecret",
-        "secret:",
-    ),
-}
-_NAMES = (
-    "BucketName",
-    "Bucket",
-    "QueueName",
-    "TopicName",
-    "TableName",
-    "Name",
-    "AliasName",
+from lambent.neighbours.ministack import (
+    stack_drift,
+    stack_events,
+    stack_failures,
+    stack_functions,
+    stack_identities,
+    stack_keys,
+    stack_messages,
+    stack_reads,
+    stack_roles,
+    stack_stores,
+    template_expansion,
 )
+from lambent.neighbours.ministack.adapter import MiniStack, need
+from lambent.neighbours.ministack.ours import Lambent
+from lambent.neighbours.ministack.stack_functions import Kind, Made
+from lambent.neighbours.ministack.stack_permits import Permits, acting, client
+from lambent.neighbours.ministack.stack_types import TYPES, Type, roles, unsupported
+
+Properties = dict[str, Any]
+
+_NESTED = "AWS::CloudFormation::Stack"
 # Of CloudFormation itself, which make nothing elsewhere.
 _PLAIN = (
     "AWS::CloudFormation::WaitCondition",
     "AWS::CloudFormation::WaitConditionHandle",
-    "AWS::CloudFormation::Stack",
+    _NESTED,
     "AWS::CloudFormation::CustomResource",
     "AWS::CDK::Metadata",
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Acting:
-    """With whose rights a stack acts."""
-
-    credentials: Credentials
-    account: str
-    region: str
-
-
-_acting: contextvars.ContextVar[_Acting] = contextvars.ContextVar("acting")
-
-
-def act_for(credentials: str, account: str, region: str) -> None:
-    """What this request sets going acts with these credentials (JSON of the gateway)."""
-    _acting.set(_Acting(Credentials(**json.loads(credentials)), account, region))
-
-
 def install(stack: MiniStack, lambent: Lambent) -> None:
     """Replace and guard the resource types when CloudFormation is loaded."""
-    stack.at_first_use("cloudformation", _Types(lambent).put_in)
+    permits = Permits(stack, lambent)
+
+    def prepare() -> None:
+        _Types(permits).put_in()
+        template_expansion.install()
+        stack_failures.install()
+        stack_reads.install(permits)
+        stack_roles.install(permits)
+        stack_drift.install(permits)
+
+    stack.at_first_use("cloudformation", prepare)
 
 
 class _Types:
-    def __init__(self, lambent: Lambent) -> None:
-        self._lambent = lambent
+    def __init__(self, permits: Permits) -> None:
+        self._permits = permits
 
     def put_in(self) -> None:
         """Change MiniStack's table of resource types, and how it reaches custom ones."""
@@ -110,78 +73,112 @@ class _Types:
         functions._get_func_record_for_ref = lambda arn: (arn, arn, arn)
         functions._execution_record_for_config = lambda arn, _: arn
         functions._execute_function_with_config_scope = _run
-        provisioners = MiniStack.part("cloudformation.provisioners")
-        table: dict[str, Any] = need(provisioners, "_RESOURCE_HANDLERS")
-        name = need(provisioners, "_physical_name")
+        table: dict[str, Any] = need(
+            MiniStack.part("cloudformation.provisioners"), "_RESOURCE_HANDLERS"
+        )
         kept = {kind: table[kind] for kind in _PLAIN if kind in table}
-        guarded = {kind: self._guarded(kind, table[kind]) for kind in _TAKES if kind in table}
-        ours = {
-            kind: _handlers(made)
-            for kind, made in (
-                *stack_functions.kinds(_client, name).items(),
-                *stack_identities.kinds(_client, name).items(),
-            )
-        }
+        kept[_NESTED] = self._nested(kept[_NESTED])
+        ours = {name: self._handlers(name, kind) for name, kind in self._kinds().items()}
         table.clear()
-        table.update({**kept, **guarded, **ours})
+        table.update({**{name: _checked(name, each) for name, each in kept.items()}, **ours})
         # Lambent may ask the services here before it answers, so nothing here may wait for it.
         deployment = MiniStack.part("cloudformation.stacks")
         waits = need(deployment, "_runs_on_worker_thread")
         deployment._runs_on_worker_thread = lambda kind: kind in ours or waits(kind)
 
-    def _guarded(self, kind: str, handlers: dict[str, Any]) -> dict[str, Any]:
-        """MiniStack's handlers of a type, once it is known that they may."""
-        making, removing, prefix = _TAKES[kind]
-        found = dict(handlers)
-        for verb in ("create", "update", "delete", "import"):
-            handler = found.get(verb)
-            if handler is not None:
-                action = removing if verb == "delete" else making
-                found[verb] = self._asking(action, prefix, handler)
-        return found
+    def _kinds(self) -> dict[str, Kind]:
+        return {
+            **stack_functions.kinds(client, _physical_name),
+            **stack_identities.kinds(client, _physical_name),
+            **stack_messages.kinds(client, _physical_name, self._permits),
+            **stack_events.kinds(client, _physical_name, self._permits),
+            **stack_stores.kinds(client, _physical_name, self._permits),
+            **stack_keys.kinds(client, _physical_name, self._permits),
+        }
 
-    def _asking(self, action: str, prefix: str, handler: Callable[..., Any]) -> Callable[..., Any]:
-        def asked(first: Any, *rest: Any) -> Any:
-            acting = _acting.get()
-            named = [each for each in rest if isinstance(each, dict)]
-            found = (named[-1].get(name) for name in _NAMES) if named else ()
-            name = next((each for each in found if isinstance(each, str)), "*")
-            resource = name
-            if not name.startswith("arn:"):
-                service = action.partition(":")[0]
-                place = f"arn:aws:{service}:{acting.region}:{acting.account}:"
-                resource = (prefix if prefix.startswith("arn:") else place + prefix) + name
-            try:
-                self._lambent.ask(
-                    "/permit",
-                    service="cloudformation.amazonaws.com",
-                    access_key_id=acting.credentials.access_key_id,
-                    token=acting.credentials.token,
-                    action=action,
-                    resource=resource,
-                    account=acting.account,
-                    region=acting.region,
-                )
-            except Refused as refused:
-                raise ValueError(str(refused)) from None
-            return handler(first, *rest)
+    def _handlers(self, name: str, kind: Kind) -> dict[str, Any]:
+        """A type of ours as MiniStack calls it."""
+        own = TYPES[name]
 
-        return asked
+        def create(logical_id: str, properties: Properties, stack: str) -> Made:
+            self._pass(own, {}, properties)
+            return kind.create(logical_id, properties, stack)
+
+        def update(identity: str, old: Properties, new: Properties, *rest: str) -> Made:
+            self._pass(own, old, new)
+            return kind.update(identity, old, new, *rest)
+
+        # Without an import: whether who imports a resource may read it is asked by none.
+        handlers = {"create": create, "update": update, "delete": kind.delete}
+        return {**_checked(name, handlers), "update_with_logical_id": True}
+
+    def _pass(self, kind: Type, old: Properties, new: Properties) -> None:
+        """Raise Denied unless who acts may pass on the roles that are new."""
+        for role in sorted(roles(kind, new) - roles(kind, old)):
+            keys = {"iam:passedtoservice": kind.passed_to}
+            self._permits.ask("iam:PassRole", role, keys=keys)
+
+    def _nested(self, handlers: dict[str, Any]) -> dict[str, Any]:
+        """A stack in a stack, for those who may make one by themselves."""
+        ask = self._permits.ask
+
+        def create(logical_id: str, properties: Properties, stack: str) -> Any:
+            who = acting()
+            place = f"arn:aws:cloudformation:{who.region}:{who.account}:stack/"
+            ask("cloudformation:CreateStack", f"{place}{stack}-{logical_id}-*/*")
+            return handlers["create"](logical_id, properties, stack)
+
+        def update(identity: str, *rest: Any) -> Any:
+            ask("cloudformation:UpdateStack", identity)
+            return handlers["update"](identity, *rest)
+
+        def delete(identity: str, properties: Properties) -> Any:
+            ask("cloudformation:DeleteStack", identity)
+            return handlers["delete"](identity, properties)
+
+        return {**handlers, "create": create, "update": update, "delete": delete}
 
 
-def _handlers(kind: Any) -> dict[str, Any]:
-    """A type of ours as MiniStack wants it."""
-    return {
-        "create": kind.create,
-        "update": kind.update,
-        "update_with_logical_id": True,
-        "delete": kind.delete,
-    }
+def _checked(name: str, handlers: dict[str, Any]) -> dict[str, Any]:
+    """Handlers that refuse properties which the type lacks, and say which are missing."""
+    kind = TYPES.get(name)
+    if kind is None:
+        return handlers
+
+    def create(logical_id: str, properties: Properties, *rest: Any) -> Any:
+        return _telling(lambda: handlers["create"](logical_id, properties, *rest), properties)
+
+    def update(identity: str, old: Properties, new: Properties, *rest: Any) -> Any:
+        return _telling(lambda: handlers["update"](identity, old, new, *rest), new)
+
+    def _telling(handler: Callable[[], Any], properties: Properties) -> Any:
+        wrong = unsupported(kind, properties)
+        if wrong:
+            raise ValueError(wrong)
+        try:
+            return handler()
+        except (KeyError, AttributeError, TypeError, IndexError) as error:
+            raise ValueError(f"Properties validation failed: {error!r}") from error
+
+    found = {**handlers, "create": create}
+    return {**found, "update": update} if "update" in handlers else found
+
+
+def _physical_name(
+    stack: str, logical_id: str, *, max_len: int = 128, lowercase: bool = False, drawn: bool = False
+) -> str:
+    """The name of a resource that has none; drawn: another one for each that is made."""
+    provisioners = MiniStack.part("cloudformation.provisioners")
+    seed = need(provisioners, "_NAME_SEED")
+    if drawn:
+        seed.set(secrets.token_hex(4))
+    name = need(provisioners, "_physical_name")
+    return str(name(stack, logical_id, max_len=max_len, lowercase=lowercase))
 
 
 def _run(arn: str, event: dict[str, Any]) -> None:
     """Run the function behind a custom resource; it answers at the event's ResponseURL."""
-    _client("lambda").call("Invoke", FunctionName=arn, Payload=json.dumps(event).encode())
+    client("lambda").call("Invoke", FunctionName=arn, Payload=json.dumps(event).encode())
 
 
 def _answer_here(token: str) -> str:
@@ -197,8 +194,3 @@ def answered(token: str, body: bytes) -> bool:
         return False
     custom = MiniStack.part("cloudformation.custom_resource")
     return isinstance(document, dict) and bool(custom.deliver_response(token, document))
-
-
-def _client(service: str) -> Client:
-    acting = _acting.get()
-    return Client(service, acting.region, acting.credentials)

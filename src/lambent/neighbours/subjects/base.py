@@ -9,14 +9,33 @@ Parameters = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A request as it is sent on, built from what was read of the caller's, never copied from it.
+
+    path: decoded, and without parameters; query: their names and values; headers: names in lower
+    case, none that is about the connection or the signature.
+    """
+
+    method: str = "POST"
+    path: str = "/"
+    query: tuple[tuple[str, str], ...] = ()
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
-    """A request of a caller: service as ``base.Message`` has it, parameters by their names."""
+    """A request of a caller: service as ``base.Message`` has it, parameters by their names.
+
+    request, body: what is sent on; all of it comes from these parameters.
+    """
 
     service: str
     operation: str
     account: str
     region: str
     parameters: Parameters = field(default_factory=dict)
+    request: Outgoing = field(default_factory=Outgoing)
+    body: bytes = b""
 
     def arn(self, rest: str, service: str = "") -> str:
         """A resource of the caller's own; what is an ARN already stays as it is."""

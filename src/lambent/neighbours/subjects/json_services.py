@@ -9,10 +9,12 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from lambent.neighbours.subjects.base import Asked, Unreadable, Wanted
+from lambent.aws import model
+from lambent.neighbours.subjects import canonical
+from lambent.neighbours.subjects.base import Asked, Outgoing, Unreadable, Wanted
 
 # Services by the prefix of X-Amz-Target.
 TARGETS = {
@@ -25,8 +27,10 @@ TARGETS = {
     "AmazonSSM": "ssm",
     "secretsmanager": "secretsmanager",
 }
+# An ARN of each of them is of the region at hand: the services do not look at the region in it.
+_ARN = re.compile(r"arn:aws:(?P<service>[a-z0-9-]+):(?P<region>[a-z0-9-]*):(?P<account>\d{12}|):.+")
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{1,255}")
-_NAME = re.compile(r"[A-Za-z0-9]{1,64}")
+_TABLE_ARN = re.compile(r"arn:aws:dynamodb:[a-z0-9-]+:\d{12}:table/[A-Za-z0-9_.-]{1,255}")
 _QUEUE_URL = re.compile(r"(?:https?://[^/]+)?/?(\d{12})/([A-Za-z0-9_.-]{1,80})/?")
 _PARTIQL_TOKEN = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\d+|[A-Za-z_][A-Za-z0-9_$]*|\S""")
 _PARTIQL = {
@@ -40,24 +44,42 @@ _PARTIQL = {
 
 def read(headers: dict[str, str], body: bytes, account: str, region: str) -> Asked:
     """A request of the json protocol; raises Unreadable."""
-    prefix, _, operation = headers.get("x-amz-target", "").partition(".")
+    prefix, _, name = headers.get("x-amz-target", "").partition(".")
     service = TARGETS.get(prefix)
-    if service is None or not _NAME.fullmatch(operation):
+    if service is None:
         raise Unreadable("UnknownOperationException", "The operation is not known.")
+    operation = canonical.operation_of(service, name)
     if "cbor" in headers.get("content-type", ""):
         raise Unreadable("SerializationException", "CBOR is not offered here; set it off (JSON).")
-    try:
-        parameters = json.loads(body) if body else {}
-    except (ValueError, RecursionError):
-        raise Unreadable("SerializationException", "The body is not JSON.") from None
-    if not isinstance(parameters, dict):
-        raise Unreadable("SerializationException", "The body is not a JSON object.")
-    return Asked(service, operation, account, region, parameters)
+    parameters = canonical.read_json(operation.input, body)
+    version = model.load(service).json_version
+    sent = {
+        "x-amz-target": f"{prefix}.{operation.name}",
+        "content-type": f"application/x-amz-json-{version}",
+    }
+    request, content = Outgoing(headers=sent), canonical.write_json(parameters)
+    return Asked(service, operation.name, account, region, parameters, request, content)
 
 
 def wanted(asked: Asked) -> Iterator[Wanted]:
-    """What it wants; raises Unreadable."""
-    yield from _SERVICES[asked.service](asked)
+    """What it wants, one thing at least; raises Unreadable."""
+    return checked(asked, _SERVICES[asked.service](asked))
+
+
+def checked(asked: Asked, found: Iterable[Wanted]) -> Iterator[Wanted]:
+    """What a request wants; raises Unreadable for nothing at all, and for another region's."""
+    empty = True
+    for each in found:
+        empty = False
+        named = _ARN.fullmatch(each.resource)
+        if each.resource.startswith("arn:") and named is None:
+            raise Unreadable("ValidationException", "A resource's name is not a valid ARN.")
+        if named is not None and named["region"] not in ("", asked.region):
+            where = f"{each.resource[:256]} is not in {asked.region}."
+            raise Unreadable("ValidationException", where)
+        yield each
+    if empty:
+        raise Unreadable("ValidationException", "The request names nothing to work on.")
 
 
 def _texts(value: Any) -> list[str]:
@@ -115,8 +137,8 @@ def _dynamodb(asked: Asked) -> Iterator[Wanted]:
     if operation in ("ExecuteStatement", "BatchExecuteStatement", "ExecuteTransaction"):
         statements = [asked.parameters]
         if operation != "ExecuteStatement":
-            names = ("Statements", "TransactStatements")
-            statements = _items(next((parameters[n] for n in names if n in parameters), None))
+            own = "TransactStatements" if operation == "ExecuteTransaction" else "Statements"
+            statements = _items(parameters.get(own))
         for each in statements:
             yield _partiql(asked, each.get("Statement"))
         return
@@ -138,6 +160,32 @@ def _dynamodb(asked: Asked) -> Iterator[Wanted]:
         yield Wanted(action, asked.arn(f"global-table/{_text(asked, 'GlobalTableName')}"))
     if not found:
         yield Wanted(action, "*")
+    yield from _of_other_services(asked)
+
+
+def _of_other_services(asked: Asked) -> Iterator[Wanted]:
+    """What a DynamoDB operation does elsewhere, which takes the caller's permission there."""
+    parameters = asked.parameters
+    source = parameters.get("S3BucketSource")
+    if source is not None:
+        bucket, prefix = source.get("S3Bucket", ""), source.get("S3KeyPrefix", "")
+        yield _of_bucket("s3:ListBucket", bucket, "")
+        yield _of_bucket("s3:GetObject", bucket, f"/{prefix}*")
+    if "S3Bucket" in parameters:
+        prefix = _text(asked, "S3Prefix")
+        yield _of_bucket("s3:PutObject", _text(asked, "S3Bucket"), f"/{prefix}*")
+    if asked.operation == "EnableKinesisStreamingDestination":
+        stream = _text(asked, "StreamArn")
+        yield Wanted("kinesis:PutRecord", stream, about=stream, service="kinesis")
+
+
+_BUCKET = re.compile(r"[a-zA-Z0-9._-]{3,63}")
+
+
+def _of_bucket(action: str, bucket: str, rest: str) -> Wanted:
+    if not _BUCKET.fullmatch(bucket) or "*" in rest[:-1] or "?" in rest:
+        raise Unreadable("ValidationException", "The bucket or the prefix is not valid.")
+    return Wanted(action, f"arn:aws:s3:::{bucket}{rest}", bucket, service="s3")
 
 
 _TABLE_ARNS = (
@@ -159,6 +207,9 @@ def _of_table(
     if not isinstance(table, str) or not table:
         raise Unreadable("ValidationException", "TableName must be a string.")
     arn = table if table.startswith("arn:") else asked.arn(f"table/{table}", "dynamodb")
+    if not _TABLE_ARN.fullmatch(arn):
+        # Also the ARN of an index, by which the service would find its table.
+        raise Unreadable("ValidationException", "TableName is not the name or ARN of a table.")
     resource = f"{arn}/index/{index}" if index else arn
     return Wanted(f"dynamodb:{operation}", resource, about=arn, keys=keys)
 
@@ -259,7 +310,8 @@ def _partiql(asked: Asked, statement: Any) -> Wanted:
     if not tokens[place].startswith('"') and tokens[place + 1 : place + 2] in (["."], ["-"]):
         # A name with dots, or an index without quotes: which of both is not to be told.
         raise Unreadable("ValidationException", "Names of tables with . or - must be in quotes.")
-    return _of_table(asked, _PARTIQL[verb], table, ())
+    # Which keys it touches is not read: a condition on them must hold for any.
+    return _of_table(asked, _PARTIQL[verb], table, ((ITEMS, "[null]"),))
 
 
 def _streams(asked: Asked) -> Iterator[Wanted]:
@@ -304,15 +356,44 @@ def _sqs(asked: Asked) -> Iterator[Wanted]:
             yield Wanted(does, _text(asked, name), about=_text(asked, name))
     if not found:
         yield Wanted(action, "*")
+    attributes = asked.parameters.get("Attributes")
+    if isinstance(attributes, dict):
+        check_redrive(asked, str(attributes.get("RedrivePolicy") or ""))
+
+
+def check_redrive(asked: Asked, policy: str) -> None:
+    """Raise Unreadable for a dead-letter queue of another account or region.
+
+    Source: Amazon SQS Developer Guide, "Using dead-letter queues".
+    """
+    if not policy:
+        return
+    try:
+        document = json.loads(policy)
+        target = str(document["deadLetterTargetArn"]) if isinstance(document, dict) else ""
+    except (ValueError, KeyError, RecursionError):
+        return  # the service refuses it
+    if not target.startswith(f"arn:aws:sqs:{asked.region}:{asked.account}:"):
+        raise Unreadable(
+            "InvalidParameterValue",
+            f"Value {policy[:512]} for parameter RedrivePolicy is invalid. Reason: Dead-letter "
+            "target must be in the same account and region.",
+        )
 
 
 def queue_wanted(asked: Asked, action: str, url: str) -> Wanted:
     """An action on the queue of a URL; raises Unreadable."""
+    account, name = queue_of(url)
+    arn = f"arn:aws:sqs:{asked.region}:{account}:{name}"
+    return Wanted(action, arn, about=arn)
+
+
+def queue_of(url: str) -> tuple[str, str]:
+    """The account and the name of a queue by its URL or the path of one; raises Unreadable."""
     found = _QUEUE_URL.fullmatch(url)
     if found is None:
         raise Unreadable("InvalidAddress", "The address is not valid for this endpoint.")
-    arn = f"arn:aws:sqs:{asked.region}:{found[1]}:{found[2]}"
-    return Wanted(action, arn, about=arn)
+    return found[1], found[2]
 
 
 # -- EventBridge --------------------------------------------------------------------------
@@ -335,11 +416,11 @@ def _events(asked: Asked) -> Iterator[Wanted]:
             str(each.get("EventBusName") or "default") for each in _items(parameters.get("Entries"))
         }
         for bus in sorted(buses):
-            arn = bus if bus.startswith("arn:") else asked.arn(f"event-bus/{bus}")
+            arn = _bus(asked, bus)
             yield Wanted(action, arn, about=arn)
         return
     names = [_text(asked, "ResourceARN")] if "ResourceARN" in parameters else []
-    bus = _text(asked, "EventBusName").rpartition("/")[2]
+    bus = _own_bus(asked)
     for suffix, kind in _EVENT_NAMES.items():
         if operation.endswith(suffix) and not operation.startswith("List"):
             own = {_text(asked, each) for each in ("Name", f"{suffix}Name") if each in parameters}
@@ -357,6 +438,27 @@ def _events(asked: Asked) -> Iterator[Wanted]:
         yield Wanted(action, name)
     roles = [parameters, *_items(parameters.get("Targets") or [])]
     yield from _passed((each.get("RoleArn") for each in roles), "events.amazonaws.com")
+
+
+_BUS = re.compile(r"[A-Za-z0-9_.-]{1,256}|aws\.partner(?:/[A-Za-z0-9_.-]{1,100}){1,4}")
+_BUS_ARN = re.compile(r"arn:aws:events:[a-z0-9-]+:\d{12}:event-bus/(?P<name>.+)")
+
+
+def _bus(asked: Asked, bus: str) -> str:
+    """The ARN of an event bus that is named either way; raises Unreadable."""
+    full = _BUS_ARN.fullmatch(bus)
+    if not _BUS.fullmatch(full["name"] if full is not None else bus):
+        raise Unreadable("ValidationException", "The name of the event bus is not valid.")
+    return bus if full is not None else asked.arn(f"event-bus/{bus}")
+
+
+def _own_bus(asked: Asked) -> str:
+    """The name of the event bus that a rule belongs to; raises Unreadable for another account's."""
+    arn = _bus(asked, _text(asked, "EventBusName") or "default")
+    own = asked.arn("event-bus/")
+    if not arn.startswith(own):
+        raise Unreadable("ValidationException", "The event bus is not in this account and region.")
+    return arn.removeprefix(own)
 
 
 def _passed(roles: Iterator[Any], service: str) -> Iterator[Wanted]:
@@ -416,26 +518,41 @@ def _of_key(asked: Asked, action: str, name: str) -> Wanted:
     return Wanted(action, asked.arn(resource), about=name)
 
 
-_TAGGING = ("AddTagsToResource", "RemoveTagsFromResource", "ListTagsForResource")
+_PARAMETER = re.compile(r"/?[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)*")
+_PARAMETER_ARN = re.compile(r"arn:aws:ssm:[a-z0-9-]+:\d{12}:parameter/(?P<name>[^/:][^:]*)")
+_PATH = re.compile(r"/|(?:/[A-Za-z0-9_.-]+)+/?")
 
 
 def _ssm(asked: Asked) -> Iterator[Wanted]:
     action, parameters = f"ssm:{asked.operation}", asked.parameters
-    if "Parameter" not in asked.operation and asked.operation not in _TAGGING:
-        raise Unreadable(
-            "UnknownOperationException", "Of Systems Manager only the Parameter Store is offered."
-        )
-    names = [_text(asked, each) for each in ("Name", "Path", "ResourceId") if each in parameters]
+    names = [_text(asked, each) for each in ("Name", "ResourceId") if each in parameters]
     names += _texts(parameters["Names"]) if "Names" in parameters else []
-    if not names:
+    if not names and "Path" not in parameters:
         yield Wanted(action, "*")
+    if "Path" in parameters:
+        path = _text(asked, "Path")
+        if not _PATH.fullmatch(path):
+            raise Unreadable("ValidationException", "Path is not a valid hierarchy.")
+        yield Wanted(action, asked.arn(f"parameter/{path.strip('/')}"))
     for name in names:
-        if name.startswith("arn:"):
-            yield Wanted(action, name)
-        else:
-            # A version or a label follows the name.
-            plain = name.partition(":")[0]
-            yield Wanted(action, asked.arn(f"parameter/{plain.removeprefix('/')}"))
+        yield Wanted(action, _parameter(asked, name))
+
+
+def _parameter(asked: Asked, name: str) -> str:
+    """The ARN of a parameter, whichever way it is named: a version or a label may follow."""
+    place = asked.arn("parameter/")
+    if name.startswith("arn:"):
+        arn, colon, selector = name, "", ""
+        if name.count(":") > 5:
+            arn, colon, selector = name.rpartition(":")
+        full = _PARAMETER_ARN.fullmatch(arn)
+        plain, place = (full["name"], arn[: full.start("name")]) if full else ("", "")
+    else:
+        plain, colon, selector = name.partition(":")
+        plain = plain.removeprefix("/")
+    if not _PARAMETER.fullmatch(plain) or plain.startswith("/") or (colon and not selector):
+        raise Unreadable("ValidationException", "The name of a parameter is not valid.")
+    return place + plain
 
 
 def _secretsmanager(asked: Asked) -> Iterator[Wanted]:

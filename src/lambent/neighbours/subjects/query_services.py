@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl
 
-from lambent.neighbours.subjects.base import Asked, Unreadable, Wanted
-from lambent.neighbours.subjects.json_services import queue_wanted
+from lambent.neighbours.subjects import canonical, json_services
+from lambent.neighbours.subjects.base import Asked, Outgoing, Unreadable, Wanted
+from lambent.neighbours.templates import object_of
 
 _MOST_FIELDS = 10_000
+# What SQS takes in forms; the model of today knows JSON only.  Source: Amazon SQS API Reference,
+# version 2012-11-05, as it was before AWS JSON.
+_OF_SQS = {
+    "Action", "Version", "Attribute", "AttributeName", "AWSAccountId", "ActionName",
+    "ChangeMessageVisibilityBatchRequestEntry", "DelaySeconds", "DeleteMessageBatchRequestEntry",
+    "DestinationArn", "Label", "MaxNumberOfMessages", "MaxNumberOfMessagesPerSecond", "MaxResults",
+    "MessageAttribute", "MessageAttributeName", "MessageBody", "MessageDeduplicationId",
+    "MessageGroupId", "MessageSystemAttribute", "MessageSystemAttributeName", "NextToken",
+    "QueueName", "QueueNamePrefix", "QueueOwnerAWSAccountId", "QueueUrl", "ReceiptHandle",
+    "ReceiveRequestAttemptId", "SendMessageBatchRequestEntry", "SourceArn", "Tag", "TagKey",
+    "TaskHandle", "VisibilityTimeout", "WaitTimeSeconds",
+}  # fmt: skip
+_FORM = {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
 
 
 def read(
@@ -29,17 +43,25 @@ def read(
     for name, value in [*named, *pairs]:
         if form.setdefault(name, value) != value:
             raise Unreadable("MalformedInput", f"{name[:64]} is there twice.")
-    operation = form.get("Action", "")
-    if not operation.isalnum() or not operation.isascii():
-        raise Unreadable("InvalidAction", "The action is not valid for this web service.")
-    if service == "sqs" and "QueueUrl" not in form and path.count("/") >= 2:
-        form["QueueUrl"] = path
-    return Asked(service, operation, account, region, dict(form))
+    operation = canonical.operation_of(service, form.get("Action", ""), "InvalidAction")
+    if service == "sqs":
+        unknown = next((name for name in form if name.partition(".")[0] not in _OF_SQS), None)
+        if unknown is not None:
+            raise Unreadable("InvalidParameterValue", f"{unknown[:64]} is not a parameter.")
+        if path.strip("/"):
+            url = form.setdefault("QueueUrl", path)
+            if json_services.queue_of(url) != json_services.queue_of(path):
+                raise Unreadable("MalformedInput", "Two queues are named.")
+    else:
+        canonical.check_form(operation, form)
+    request, content = Outgoing(headers=_FORM), canonical.write_form(form)
+    return Asked(service, operation.name, account, region, form, request, content)
 
 
 def wanted(asked: Asked) -> Iterator[Wanted]:
-    """What it wants; raises Unreadable."""
-    yield from {"sns": _sns, "cloudformation": _cloudformation, "sqs": _sqs}[asked.service](asked)
+    """What it wants, one thing at least; raises Unreadable."""
+    found = {"sns": _sns, "cloudformation": _cloudformation, "sqs": _sqs}[asked.service](asked)
+    return json_services.checked(asked, found)
 
 
 def _sns(asked: Asked) -> Iterator[Wanted]:
@@ -78,7 +100,7 @@ def _cloudformation(asked: Asked) -> Iterator[Wanted]:
         yield Wanted(action, "*")
     for url in ("TemplateURL", "StackPolicyURL", "StackPolicyDuringUpdateURL"):
         if form.get(url):
-            bucket, _, key = unquote(urlsplit(form[url]).path).lstrip("/").partition("/")
+            bucket, key = object_of(form[url])
             resource = f"arn:aws:s3:::{bucket}/{key}"
             yield Wanted("s3:GetObject", resource, about=bucket, service="s3")
     role = form.get("RoleARN")
@@ -91,10 +113,16 @@ def _sqs(asked: Asked) -> Iterator[Wanted]:
     form = asked.parameters
     action = f"sqs:{asked.operation.removesuffix('Batch')}"
     if "QueueUrl" in form:
-        yield queue_wanted(asked, action, form["QueueUrl"])
+        yield json_services.queue_wanted(asked, action, form["QueueUrl"])
     if "QueueName" in form:
         owner = form.get("QueueOwnerAWSAccountId") or asked.account
         arn = f"arn:aws:sqs:{asked.region}:{owner}:{form['QueueName']}"
         yield Wanted(action, arn, about=arn)
-    if not form.keys() & {"QueueUrl", "QueueName"}:
+    for name, does in (("SourceArn", action), ("DestinationArn", "sqs:SendMessage")):
+        if name in form:
+            yield Wanted(does, form[name], about=form[name])
+    if not form.keys() & {"QueueUrl", "QueueName", "SourceArn"}:
         yield Wanted(action, "*")
+    for name, value in form.items():
+        if value == "RedrivePolicy" and name.startswith("Attribute.") and name.endswith(".Name"):
+            json_services.check_redrive(asked, form.get(f"{name[:-5]}.Value", ""))

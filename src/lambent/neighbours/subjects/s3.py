@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
-from lambent.neighbours.subjects.base import Unreadable, Wanted
+from lambent.neighbours.subjects import s3_documents, s3_headers
+from lambent.neighbours.subjects.base import Outgoing, Unreadable, Wanted
 
 # What a subresource of a bucket is called in actions: to read it, to write it and, where that has
 # an action of its own, to delete it.
@@ -87,6 +88,14 @@ _PLAIN = {
     "versionId",
     "x-id",
 }
+_RESPONSE = {
+    "response-cache-control",
+    "response-content-disposition",
+    "response-content-encoding",
+    "response-content-language",
+    "response-content-type",
+    "response-expires",
+}
 _KEYS = {
     "prefix": "s3:prefix",
     "delimiter": "s3:delimiter",
@@ -109,7 +118,6 @@ _HEADER_KEYS = (
 )
 _BUCKET_NAME = re.compile(r"[a-zA-Z0-9._-]{3,63}")
 _KEY_BYTES = 1024
-_MOST_DELETED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +127,15 @@ class S3Request:
     method: str
     bucket: str
     key: str
-    query: dict[str, list[str]]
+    query: dict[str, str]
     headers: dict[str, str]
+
+    @property
+    def request(self) -> Outgoing:
+        """What is sent on, the bucket in its path."""
+        path = f"/{self.bucket}" + (f"/{self.key}" if self.key else "")
+        headers = s3_headers.canonical(self.headers)
+        return Outgoing(self.method, path, tuple(self.query.items()), headers)
 
     @property
     def streams(self) -> bool:
@@ -144,18 +159,21 @@ def read(method: str, path: str, query: dict[str, list[str]], headers: dict[str,
         raise Unreadable("KeyTooLongError", "Your key is too long")
     known = _BUCKET.keys() | _OBJECT.keys() | _OTHERS
     named = [name for name in query if name in known]
-    for name in query:
-        if name not in known and name not in _PLAIN and not name.startswith("response-"):
+    for name, values in query.items():
+        if len(values) != 1:
+            raise Unreadable("InvalidArgument", f"The parameter {name[:64]} is given twice.")
+        if name not in known and name not in _PLAIN and name not in _RESPONSE:
             raise Unreadable(
                 "NotImplemented", f"The parameter {name[:64]} is not offered by this S3.", 501
             )
     if len(named) > 1:
         raise Unreadable("InvalidArgument", "Conflicting query string parameters: " + named[0])
-    return S3Request(method, bucket, key, query, headers)
+    single = {name: values[0] for name, values in query.items()}
+    return S3Request(method, bucket, key, single, headers)
 
 
-def wanted(request: S3Request, body: bytes = b"") -> Iterator[Wanted]:
-    """What it wants; body: of a request that deletes many."""
+def wanted(request: S3Request, document: Element | None = None) -> Iterator[Wanted]:
+    """What it wants; document: of a request that has one; raises Unreadable."""
     keys = tuple(_conditions(request))
     if not request.bucket:
         if request.method != "GET":
@@ -164,12 +182,16 @@ def wanted(request: S3Request, body: bytes = b"") -> Iterator[Wanted]:
         return
     bucket = f"arn:aws:s3:::{request.bucket}"
     if request.deletes_many:
-        for key, version in _deleted(body):
+        if document is None:
+            raise Unreadable("MissingRequestBodyError", "Request Body is empty")
+        for key, version in s3_documents.deleted(document):
             action = "s3:DeleteObjectVersion" if version else "s3:DeleteObject"
             yield Wanted(action, f"{bucket}/{key}", request.bucket, keys)
         return
     if not request.key:
         yield Wanted(f"s3:{_of_bucket(request)}", bucket, request.bucket, keys)
+        if document is not None and "replication" in request.query:
+            yield from s3_documents.replicated(document)
         return
     resource = f"{bucket}/{request.key}"
     for action in _of_object(request):
@@ -178,18 +200,9 @@ def wanted(request: S3Request, body: bytes = b"") -> Iterator[Wanted]:
         yield Wanted(f"s3:{action}", resource, request.bucket, keys)
     source = request.headers.get("x-amz-copy-source")
     if source is not None:
-        name, versioned = _source(source)
-        action = "s3:GetObjectVersion" if versioned else "s3:GetObject"
+        name, version = s3_headers.copy_source(source)
+        action = "s3:GetObjectVersion" if version else "s3:GetObject"
         yield Wanted(action, f"arn:aws:s3:::{name}", name.partition("/")[0], keys)
-
-
-def _source(text: str) -> tuple[str, bool]:
-    """The object that is copied, as bucket/key, and whether a version of it is named."""
-    path, _, query = text.partition("?")
-    name = unquote(path).lstrip("/")
-    if name.startswith("arn:") or "/" not in name:
-        raise Unreadable("InvalidArgument", "Invalid copy source object key")
-    return name, query.startswith("versionId=")
 
 
 def _named(request: S3Request, table: dict[str, tuple[str, ...]]) -> tuple[str, ...] | None:
@@ -270,32 +283,7 @@ def _beside(request: S3Request) -> list[str]:
 def _conditions(request: S3Request) -> Iterator[tuple[str, str]]:
     for name, key in _KEYS.items():
         if name in request.query:
-            yield key, request.query[name][-1]
+            yield key, request.query[name]
     for name in _HEADER_KEYS:
         if name in request.headers:
             yield f"s3:{name}", request.headers[name]
-
-
-def _deleted(body: bytes) -> Iterator[tuple[str, str]]:
-    """Keys and versions that a DeleteObjects document names; raises Unreadable."""
-    malformed = Unreadable(
-        "MalformedXML",
-        "The XML you provided was not well-formed or did not validate against our published schema",
-    )
-    if b"<!" in body:
-        raise malformed  # no document type, so no entities
-    try:
-        root = ElementTree.fromstring(body)  # noqa: S314 - without entities
-    except ElementTree.ParseError:
-        raise malformed from None
-    found = 0
-    for each in root:
-        if each.tag.rpartition("}")[2] != "Object":
-            continue
-        texts = {child.tag.rpartition("}")[2]: child.text or "" for child in each}
-        if len(texts) != len(each) or not texts.get("Key"):
-            raise malformed
-        found += 1
-        yield texts["Key"], texts.get("VersionId", "")
-    if not 0 < found <= _MOST_DELETED:
-        raise malformed

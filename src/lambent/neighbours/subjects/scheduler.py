@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import unquote
 
-from lambent.neighbours.subjects.base import Asked, Unreadable, Wanted
+from lambent.aws.model import Operation
+from lambent.neighbours.subjects import canonical
+from lambent.neighbours.subjects.base import Asked, Outgoing, Unreadable, Wanted
 
 _PATH = re.compile(r"/(schedules|schedule-groups|tags)(?:/([^/]+))?/?")
+_NAME = re.compile(r"[0-9a-zA-Z_.-]{1,64}")
+_ARN = re.compile(r"arn:aws:scheduler:[a-z0-9-]+:\d{12}:schedule-group/[0-9a-zA-Z_.-]{1,64}")
 _VERBS = {"POST": "Create", "PUT": "Update", "GET": "Get", "DELETE": "Delete"}
+_TAGS = {"GET": "ListTagsForResource", "POST": "TagResource", "DELETE": "UntagResource"}
+_UNKNOWN = Unreadable("UnknownOperationException", "The operation is not known.", 404)
 
 
 def read(
@@ -24,35 +30,62 @@ def read(
     """A request; raises Unreadable."""
     found = _PATH.fullmatch(path)
     if found is None or method not in _VERBS:
-        raise Unreadable("UnknownOperationException", "The operation is not known.", 404)
+        raise _UNKNOWN
     kind, name = found[1], unquote(found[2] or "")
-    if "/" in name and kind != "tags":
-        raise Unreadable("ValidationException", "A name has no slash.")
-    thing = "ScheduleGroup" if kind == "schedule-groups" else "Schedule"
+    parameters: dict[str, Any] = {}
     if kind == "tags":
-        tags = {"GET": "ListTagsForResource", "POST": "TagResource", "DELETE": "UntagResource"}
-        if method not in tags:
-            raise Unreadable("UnknownOperationException", "The operation is not known.", 404)
-        return Asked("scheduler", tags[method], account, region, {"ResourceArn": name})
-    if not name:
-        if method != "GET":
-            raise Unreadable("UnknownOperationException", "The operation is not known.", 404)
-        return Asked("scheduler", f"List{thing}s", account, region)
-    parameters: dict[str, object] = {"Name": name}
-    parameters["GroupName"] = query.get("groupName", [""])[-1]
-    if body and thing == "Schedule":
-        try:
-            document = json.loads(body)
-        except (ValueError, RecursionError):
-            raise Unreadable("ValidationException", "The body is not JSON.") from None
-        if not isinstance(document, dict):
-            raise Unreadable("ValidationException", "The body is not a JSON object.")
-        target = document.get("Target")
-        parameters["GroupName"] = document.get("GroupName") or ""
-        if "groupName" in query or document.get("Name", name) != name:
-            raise Unreadable("ValidationException", "What is meant is said twice.")
-        parameters["RoleArn"] = target.get("RoleArn") if isinstance(target, dict) else None
-    return Asked("scheduler", _VERBS[method] + thing, account, region, parameters)
+        if not _ARN.fullmatch(name):
+            raise Unreadable("ValidationException", "The ARN of the resource is not valid.")
+        operation = _TAGS.get(method, "")
+        parameters["ResourceArn"] = name
+    else:
+        thing = "ScheduleGroup" if kind == "schedule-groups" else "Schedule"
+        operation = _VERBS[method] + thing if name else f"List{thing}s"
+        if not name and method != "GET":
+            raise _UNKNOWN
+        if name and not _NAME.fullmatch(name):
+            raise Unreadable("ValidationException", "The name is not valid.")
+        parameters.update({"Name": name} if name else {})
+    known = canonical.operation_of("scheduler", operation)
+    parameters.update(_beside(known, query, body, parameters))
+    sent = {wire: parameters[each] for each, wire, _ in known.takes.body if each in parameters}
+    pairs = tuple(
+        (wire, value)
+        for each, wire, _ in known.takes.query
+        for value in _listed(parameters.get(each))
+    )
+    place = f"/{kind}/{name}" if name else f"/{kind}"
+    headers = {"content-type": "application/json"} if sent else {}
+    request = Outgoing(method, place, pairs, headers)
+    content = canonical.write_json(sent) if sent else b""
+    return Asked("scheduler", operation, account, region, parameters, request, content)
+
+
+def _beside(
+    operation: Operation, query: dict[str, list[str]], body: bytes, named: dict[str, Any]
+) -> dict[str, Any]:
+    """What a request says beside its path; raises Unreadable where it says something twice."""
+    found: dict[str, Any] = {}
+    for each, wire, shape in operation.takes.query:
+        values = query.get(wire, [])
+        if len(values) > 1 and shape.kind != "list":
+            raise Unreadable("ValidationException", f"{wire} is given twice.")
+        if values:
+            found[each] = values if shape.kind == "list" else values[0]
+    document = canonical.read_json(operation.input, body)
+    in_body = {each for each, _, _ in operation.takes.body}
+    for each, value in document.items():
+        if each in in_body:
+            found[each] = value
+        elif named.get(each, value) != value or each in found:
+            raise Unreadable("ValidationException", f"{each} is given twice.")
+    return found
+
+
+def _listed(value: Any) -> list[str]:
+    if value is None:
+        return []
+    return [str(each) for each in value] if isinstance(value, list) else [str(value)]
 
 
 def wanted(asked: Asked) -> Iterator[Wanted]:
@@ -65,9 +98,11 @@ def wanted(asked: Asked) -> Iterator[Wanted]:
     elif asked.operation.endswith("Group"):
         yield Wanted(action, asked.arn(f"schedule-group/{parameters['Name']}"))
     else:
-        group = parameters.get("GroupName") or "default"
+        group = str(parameters.get("GroupName") or "default")
+        if not _NAME.fullmatch(group):
+            raise Unreadable("ValidationException", "The name of the group is not valid.")
         yield Wanted(action, asked.arn(f"schedule/{group}/{parameters['Name']}"))
-        role = parameters.get("RoleArn")
+        role = parameters.get("Target", {}).get("RoleArn")
         if isinstance(role, str):
             keys = (("iam:passedtoservice", "scheduler.amazonaws.com"),)
             yield Wanted("iam:PassRole", role, keys=keys)

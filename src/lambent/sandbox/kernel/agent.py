@@ -25,11 +25,11 @@ import sys
 from typing import Any
 
 from . import firewall, view, wire
+from .confinement import become_namespace_root
 from .disks import Disks
 from .network import Network
 from .syscalls import (
     CLONE_NEWNS,
-    CLONE_NEWUSER,
     MS_PRIVATE,
     MS_REC,
     PR_SET_PDEATHSIG,
@@ -42,19 +42,6 @@ _ZYGOTE = (
     "import sys; sys.path[:0] = [%r]; from kernel.zygote import main; "
     "main(3, bool(sys.argv[1]), int(sys.argv[2]))"
 )
-
-
-def become_namespace_root() -> None:
-    """Enter a user namespace in which this ordinary user is root."""
-    uid, gid = os.getuid(), os.getgid()
-    unshare(CLONE_NEWUSER)
-    for name, text in (
-        ("setgroups", "deny"),
-        ("gid_map", "0 %d 1\n" % gid),
-        ("uid_map", "0 %d 1\n" % uid),
-    ):
-        with open("/proc/self/" + name, "w") as file:
-            file.write(text)
 
 
 def _start_zygote(request: dict[str, Any], channel: int, network: int) -> int:

@@ -7,6 +7,7 @@ where noted (calls added since Linux 5.1 share one number on all architectures).
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import platform
@@ -272,13 +273,25 @@ def loopback_up() -> None:
         probe.close()
 
 
-def drop_capabilities() -> None:
-    """Empty every capability set, the bounding set included."""
+def drop_bounding_set() -> None:
+    """Empty the bounding set of capabilities; while the caller is root still, or it may not."""
     for capability in range(64):
         try:
             prctl(PR_CAPBSET_DROP, capability)
-        except OSError:
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # else there are no more
+                raise
             break
+
+
+def drop_capabilities() -> None:
+    """Empty every capability set, the bounding set included."""
+    drop_bounding_set()
+    clear_capabilities()
+
+
+def clear_capabilities() -> None:
+    """Empty every capability set but the bounding set."""
     header = struct.pack("Ii", 0x20080522, 0)
     _checked(_libc.syscall(_SYS_CAPSET, header, bytes(24)), "capset")
 
