@@ -135,3 +135,13 @@ def test_the_services_end_themselves_where_their_loop_hangs() -> None:
     assert ran.returncode == 1 and b"re/__init__.py" in ran.stderr
     program = HUNG.format(turns=0.6, then="raise SystemExit(7)")
     assert subprocess.run([sys.executable, "-c", program], timeout=30).returncode == 7
+
+
+def test_the_services_have_so_much_memory() -> None:
+    program = (
+        "from lambent.neighbours.ministack.__main__ import bound\n"
+        "bound(200 << 20)\n"
+        "try:\n    bytearray(300 << 20)\n"
+        "except MemoryError:\n    raise SystemExit(5)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=30).returncode == 5
