@@ -32,8 +32,6 @@ _DAY = re.compile("[0-9]{8}")
 _REGION = re.compile("[a-z0-9-]{1,64}")
 _EXPIRES = re.compile("[0-9]{1,6}")
 _KEYS_CACHED = 1024
-# Characters of a text that may be kept with what was read of it: caches are bounded in bytes.
-_LONGEST_KEPT = 512
 # Characters of a text from outside that is kept for the next request.
 _LONGEST_KEPT = 1024
 
@@ -122,18 +120,8 @@ def _header_claim(authorization: str, headers: dict[str, str]) -> Claim:
 
 
 @functools.lru_cache(1024)
-def _usual_credential(before_signature: str) -> tuple[Scope, tuple[str, ...]]:
-    return _read_credential(before_signature)
-
-
 def _credential(before_signature: str) -> tuple[Scope, tuple[str, ...]]:
-    """The part of an Authorization header that a client repeats all day; a long one is not kept."""
-    if len(before_signature) > _LONGEST_KEPT:
-        return _read_credential(before_signature)
-    return _usual_credential(before_signature)
-
-
-def _read_credential(before_signature: str) -> tuple[Scope, tuple[str, ...]]:
+    """The part of an Authorization header that a client repeats all day."""
     found = _BEFORE_SIGNATURE.fullmatch(before_signature)
     if found is None:
         raise SignatureError(
