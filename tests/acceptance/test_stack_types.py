@@ -248,8 +248,8 @@ def test_what_is_there_already_is_not_taken_over(server: Server) -> None:
     for number, (kind, properties) in enumerate(taken):
         status, _ = deploy(stacks, f"taking-{number}", one(kind, **properties))
         assert (kind, status) == (kind, "ROLLBACK_COMPLETE")
-    found = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=2)["Messages"]
-    assert [each["Body"] for each in found] == ["kept"]
+    answer = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=2)["Messages"]
+    assert [each["Body"] for each in answer] == ["kept"]
     assert events.describe_rule(Name="there")["ScheduleExpression"] == "rate(1 day)"
     assert topics.get_topic_attributes(TopicArn=own("sns", "there"))
     secret = server.client("secretsmanager").get_secret_value(SecretId="there")
@@ -276,8 +276,8 @@ def test_a_topic_of_a_stack_is_its_accounts_alone(server: Server) -> None:
     assert deploy(server.client("cloudformation"), "private-topic", one("AWS::SNS::Topic"))[1] == ""
     topics = server.client("sns").list_topics()["Topics"]
     arn = next(each["TopicArn"] for each in topics if "private-topic" in each["TopicArn"])
-    found = server.client("sns").get_topic_attributes(TopicArn=arn)["Attributes"]["Policy"]
-    assert json.loads(found)["Statement"][0]["Condition"] == {
+    answer = server.client("sns").get_topic_attributes(TopicArn=arn)["Attributes"]["Policy"]
+    assert json.loads(answer)["Statement"][0]["Condition"] == {
         "StringEquals": {"AWS:SourceOwner": ACCOUNT}
     }
 
@@ -309,7 +309,7 @@ REPLACED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 def names(server: Server) -> str:
     """All names of what the types above make."""
     call = server.client
-    found: list[Any] = [
+    answer: list[Any] = [
         call("sqs").list_queues(),
         call("sns").list_topics(),
         call("s3").list_buckets(),
@@ -319,7 +319,7 @@ def names(server: Server) -> str:
         call("ssm").describe_parameters(),
         call("kinesis").list_streams(),
     ]
-    return json.dumps(found, default=str)
+    return json.dumps(answer, default=str)
 
 
 @pytest.mark.parametrize(("kind", "old", "new"), REPLACED, ids=[each[0] for each in REPLACED])
@@ -374,11 +374,11 @@ def test_a_queue_is_referred_to_by_its_url_and_found_unchanged(server: Server) -
     (stack,) = stacks.describe_stacks(StackName="referred")["Stacks"]
     url = stack["Outputs"][0]["OutputValue"]  # at the address that functions know
     assert url == f"http://127.0.0.1:4566/{ACCOUNT}/referred"
-    found = stacks.detect_stack_resource_drift(StackName="referred", LogicalResourceId="It")
-    assert found["StackResourceDrift"]["StackResourceDriftStatus"] == "IN_SYNC"
+    answer = stacks.detect_stack_resource_drift(StackName="referred", LogicalResourceId="It")
+    assert answer["StackResourceDrift"]["StackResourceDriftStatus"] == "IN_SYNC"
 
 
-def test_drift_is_told_to_those_who_may_read(server: Server) -> None:
+def test_drift_is_shown_to_those_who_may_read(server: Server) -> None:
     owner = server.client("cloudformation")
     template = one("AWS::SSM::Parameter", Name="drifting", Type="String", Value="one")
     assert deploy(owner, "drifting", template)[1] == ""
@@ -387,11 +387,13 @@ def test_drift_is_told_to_those_who_may_read(server: Server) -> None:
     )
     user = User(server, "drifter")
     user.may(policy(statement("cloudformation:*")))
-    told = ""
+    output = ""
     for stacks in (user.client("cloudformation"), owner):
         try:
-            found = stacks.detect_stack_resource_drift(StackName="drifting", LogicalResourceId="It")
-            told = json.dumps(found, default=str)
+            answer = stacks.detect_stack_resource_drift(
+                StackName="drifting", LogicalResourceId="It"
+            )
+            output = json.dumps(answer, default=str)
         except Exception as error:
-            told = str(error)
-        assert ("two-secret" in told) is (stacks is owner)
+            output = str(error)
+        assert ("two-secret" in output) is (stacks is owner)

@@ -35,16 +35,16 @@ Resources:
 
 
 def test_shorthand_is_what_it_stands_for() -> None:
-    found = parse(SHORT)
-    assert found["AWSTemplateFormatVersion"] == "2010-09-09"
-    assert found["Conditions"] == {"Is": {"Fn::Equals": [{"Ref": "Size"}, "7"]}}
-    queue = found["Resources"]["Queue"]["Properties"]
+    template = parse(SHORT)
+    assert template["AWSTemplateFormatVersion"] == "2010-09-09"
+    assert template["Conditions"] == {"Is": {"Fn::Equals": [{"Ref": "Size"}, "7"]}}
+    queue = template["Resources"]["Queue"]["Properties"]
     no_value = {"Ref": "AWS::NoValue"}
     variables = {"a": {"Fn::If": ["Is", "x", no_value]}}
     assert queue["QueueName"] == {"Fn::Sub": ["${a}-${AWS::Region}", variables]}
     assert queue["DelaySeconds"] == {"Fn::GetAtt": ["Other", "Att.Name"]}
     assert queue["True"] is False  # YAML 1.1
-    assert parse(json.dumps(found)) == found
+    assert parse(json.dumps(template)) == template
 
 
 REFUSED = {
@@ -238,3 +238,13 @@ def test_documents_have_aws_quotas() -> None:
     for name, length in (("TemplateBody", 51_201), ("StackPolicyBody", 16_385)):
         with pytest.raises(Unreadable, match="Member must have length less than"):
             check({name: "x" * length})
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"ChangeSetType": "IMPORT"}, {"ImportExistingResources": "True"}]
+)
+def test_resources_are_not_imported(parameters: dict[str, str]) -> None:
+    """None of them would be asked about."""
+    with pytest.raises(Unreadable, match="not offered"):
+        check(parameters)
+    check({"ChangeSetType": "CREATE", "ImportExistingResources": "false"})

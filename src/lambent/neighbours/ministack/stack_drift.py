@@ -1,4 +1,4 @@
-"""Drift detection: what a resource is now is told to those who may read the resource."""
+"""Drift detection: only those who may read a resource learn what it is now."""
 
 from __future__ import annotations
 

@@ -172,10 +172,10 @@ class ScheduleGroup(Kind):
 
 def kinds(clients: Any, names: Any, permits: Permits) -> dict[str, Kind]:
     """The resource types of this file by their names."""
-    found: tuple[Kind, ...] = (
+    types: tuple[Kind, ...] = (
         Rule(clients, names, permits),
         EventBus(clients, names, permits),
         Schedule(clients, names),
         ScheduleGroup(clients, names),
     )
-    return {str(each.__doc__): each for each in found}
+    return {str(each.__doc__): each for each in types}

@@ -50,7 +50,7 @@ def _answering(handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
         try:
             return handler(parameters)
         except _UNEXPECTED as error:
-            return refuse("ValidationError", f"Template error: {_told(error)}")
+            return refuse("ValidationError", f"Template error: {_message(error)}")
 
     return handle
 
@@ -68,7 +68,7 @@ def _settling(original: Callable[..., Any]) -> Callable[..., Any]:
             if stack is None:
                 return
             status = "UPDATE_FAILED" if named.get("is_update") else "CREATE_FAILED"
-            reason = f"Template error: {_told(error)}"
+            reason = f"Template error: {_message(error)}"
             stack["StackStatus"], stack["StackStatusReason"] = status, reason
             kind = "AWS::CloudFormation::Stack"
             need(stacks, "_add_event")(identifier, name, name, kind, status, reason, identifier)
@@ -76,7 +76,7 @@ def _settling(original: Callable[..., Any]) -> Callable[..., Any]:
     return deploy
 
 
-def _told(error: Exception) -> str:
+def _message(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it refers to itself"
     return str(error)[:500] if isinstance(error, ValueError) else repr(error)[:500]

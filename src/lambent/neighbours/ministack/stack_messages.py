@@ -300,11 +300,11 @@ class Subscription(Kind):
 
 def kinds(clients: Any, names: Any, permits: Permits) -> dict[str, Kind]:
     """The resource types of this file by their names."""
-    found: tuple[Kind, ...] = (
+    types: tuple[Kind, ...] = (
         Queue(clients, names, permits),
         QueuePolicy(clients, names),
         Topic(clients, names, permits),
         TopicPolicy(clients, names),
         Subscription(clients, names),
     )
-    return {str(each.__doc__): each for each in found}
+    return {str(each.__doc__): each for each in types}

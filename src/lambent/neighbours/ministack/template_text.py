@@ -117,13 +117,13 @@ _Shorthand.add_constructor("!GetAtt", _function("Fn::GetAtt"))
 
 def parse(text: str) -> dict[str, Any]:
     """A template; raises Malformed."""
-    found = read(text, _Shorthand)
-    if not isinstance(found, dict):
+    document = read(text, _Shorthand)
+    if not isinstance(document, dict):
         raise Malformed("Template must be a JSON or YAML mapping")
     for section, most in _SECTIONS:
-        if section in found:
-            _check_section(section, found[section], most)
-    return found
+        if section in document:
+            _check_section(section, document[section], most)
+    return document
 
 
 def _check_section(section: str, members: Any, most: int | None) -> None:
@@ -154,14 +154,14 @@ def read(text: str, loader: Any = _Loader) -> Any:
     try:
         if text.startswith("{"):
             _count(_json_steps(text))
-            found = json.loads(text, parse_constant=_no_constant)
+            document = json.loads(text, parse_constant=_no_constant)
         else:
             _count(_yaml_steps(text))
-            found = yaml.load(text, Loader=loader)  # noqa: S506 - a safe loader
+            document = yaml.load(text, Loader=loader)  # noqa: S506 - a safe loader
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise Malformed(str(error)) from None
-    _check(found)
-    return found
+    _check(document)
+    return document
 
 
 def closed(text: str) -> None:
