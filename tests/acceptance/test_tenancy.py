@@ -80,6 +80,13 @@ def reached(name):
         return False
     return True
 
+def comm(process):
+    try:
+        with open(f"/proc/{process}/comm") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
 def handler(event, context):
     if "plant" in event:
         name = event["plant"]
@@ -89,14 +96,10 @@ def handler(event, context):
         planted["socket"].bind(chr(0) + name)
         planted["socket"].listen()
         planted["child"] = subprocess.Popen(["sleep", "300"])
-        planted["memory"] = libc.shmget(4711, 4096, 0o1666)
-    processes = []
-    for each in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{each}/comm") as file:
-                processes.append(file.read().strip())
-        except OSError:
+        while comm(planted["child"].pid) != "sleep":
             pass
+        planted["memory"] = libc.shmget(4711, 4096, 0o1666)
+    processes = [comm(each) for each in filter(str.isdigit, os.listdir("/proc"))]
     return {
         "files": sorted(os.listdir("/tmp")),
         "sleeping": processes.count("sleep"),

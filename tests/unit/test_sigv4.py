@@ -298,3 +298,17 @@ def test_little_of_what_requests_say_is_kept() -> None:
         path = "/" + "a" * 10_000 + str(number)
         assert sigv4.canonical_path(path, "lambda") == path
     assert [each.cache_info().currsize for each in kept] == before
+
+
+@pytest.mark.parametrize("expires", ["9" * 5000, "\u0663", "-1", "1.5", "0", "604801", ""])
+def test_a_presigned_url_lives_for_a_number_of_seconds(expires: str) -> None:
+    query = {
+        "X-Amz-Algorithm": [sigv4.ALGORITHM],
+        "X-Amz-Credential": ["K/20260101/us-east-1/s3/aws4_request"],
+        "X-Amz-Date": ["20260101T000000Z"],
+        "X-Amz-Expires": [expires],
+        "X-Amz-SignedHeaders": ["host"],
+        "X-Amz-Signature": ["0"],
+    }
+    with pytest.raises(sigv4.SignatureError, match="1 to 604800"):
+        sigv4.read_claim({}, query)

@@ -121,15 +121,16 @@ class _ModelledService(abc.ABC):
         self,
         operation: Operation,
         context: Context,
+        size: int,
         read: Callable[..., dict[str, Any]],
         *request: Any,
     ) -> dict[str, Any]:
         """What an operation answers, if its parameters are valid and the caller may ask.
 
-        read: the operation's parameters from a request, whose last part is its body.  That, and
-        whether they are valid, is found out beside the event loop where the body is large.
+        read: reads the operation's parameters from a request of so many bytes; a large one is read
+        and checked beside the event loop.
         """
-        if len(request[-1]) > ASIDE_BYTES:
+        if size > ASIDE_BYTES:
             parameters = await asyncio.to_thread(_checked, operation, read, *request)
         else:
             parameters = _checked(operation, read, *request)
@@ -184,7 +185,7 @@ class RestService(_ModelledService):
         read = parse.parse_large_rest if large else parse.parse_rest
         try:
             result = await self._answer(
-                operation, context, read, labels, query, context.headers, body
+                operation, context, len(body), read, labels, query, context.headers, body
             )
         except parse.SerializationError as error:
             raise SerializationFailed(str(error)) from None
@@ -216,7 +217,7 @@ class JsonService(_ModelledService):
         if operation is None:
             raise _not_offered(name)
         try:
-            result = await self._answer(operation, context, parse.parse_json, body)
+            result = await self._answer(operation, context, len(body), parse.parse_json, body)
         except parse.SerializationError as error:
             raise SerializationFailed(str(error)) from None
         for name, member in operation.output.members.items() if operation.output else ():
@@ -247,7 +248,7 @@ class QueryService(_ModelledService):
             operation = self._model.operations.get(name)
             if operation is None:
                 raise InvalidAction(f"Could not find operation {name[:100]}")
-            result = await self._answer(operation, context, aws_query.parameters, form)
+            result = await self._answer(operation, context, len(body), aws_query.parameters, form)
         except parse.SerializationError as error:
             raise MalformedInput(str(error)) from None
         except ValidationFailed as error:
@@ -284,7 +285,7 @@ class RpcService(JsonService):
             if found[1] != self._model.target_prefix or operation is None:
                 raise _not_offered(found[2][:100])
             try:
-                result = await self._answer(operation, context, parse.parse_cbor, body)
+                result = await self._answer(operation, context, len(body), parse.parse_cbor, body)
             except parse.SerializationError as error:
                 raise SerializationFailed(str(error)) from None
             return serialize.serialize_cbor(operation, result)

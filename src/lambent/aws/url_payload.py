@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -141,8 +140,8 @@ def _text(content_type: str, body: bytes) -> str | None:
 def response(payload: bytes) -> HttpResponse:
     """What a function's answer means; raises BadAnswer."""
     try:
-        answer = json.loads(payload or b"null")
-    except (ValueError, RecursionError):
+        answer = jsontext.decode(payload or b"null")
+    except ValueError:
         answer = None
     if not isinstance(answer, dict) or "statusCode" not in answer:
         return HttpResponse(200, [("Content-Type", "application/json")], payload)

@@ -46,8 +46,10 @@ _BODILESS = (204, 205, 304)
 # What is so in every unsigned request to a URL.
 _OF_URLS = {"lambda:functionurlauthtype", "lambda:invokedviafunctionurl"}
 _MOST_OPEN = 10_000
-# Of an event beside its body, which may be in base64 or escaped.
-_EVENT_BYTES = 256 * 1024
+# Of an event beside its body, which may be twice as long there; a control character without an
+# escape of its own takes five bytes more.
+_EVENT_BYTES, _ESCAPE_BYTES = 256 * 1024, 5
+_CONTROLS = bytes(each for each in range(0x20) if chr(each) not in "\b\t\n\f\r")
 
 Count = Callable[[Function, str, int, float], None]
 """Told of each request: the function, the qualifier, the answer's status, seconds."""
@@ -146,8 +148,7 @@ class FunctionUrls:
             else:
                 body = await exchange.read(self._payload_bytes)
         except BodyTooLarge:
-            message = f"Request must be smaller than {self._payload_bytes} bytes."
-            self._fail(call, 413, "RequestEntityTooLargeException", message)
+            self._too_large(call)
             return
         except AccessDenied:
             self._fail(call, 403, "AccessDeniedException", _FORBIDDEN)
@@ -156,14 +157,13 @@ class FunctionUrls:
             self._fail(call, refused.status, refused.code, refused.message)
             return
         assert principal is not None
+        if len(body) + _ESCAPE_BYTES * _controls(body) > 2 * self._payload_bytes + _EVENT_BYTES:
+            self._too_large(call)
+            return
         if len(body) > SMALL_BYTES:
             event = await asyncio.to_thread(self._event, call, body, principal)
         else:
             event = self._event(call, body, principal)
-        if len(event) > 2 * self._payload_bytes + _EVENT_BYTES:
-            message = f"Request must be smaller than {self._payload_bytes} bytes."
-            self._fail(call, 413, "RequestEntityTooLargeException", message)
-            return
         try:
             if config.invoke_mode == "RESPONSE_STREAM":
                 await self._stream(call, event)
@@ -174,6 +174,10 @@ class FunctionUrls:
         except BadAnswer as bad:
             _log.info("%s answered its URL wrongly: %s", call.function.name, bad)
             self._internal(call)
+
+    def _too_large(self, call: _Call) -> None:
+        message = f"Request must be smaller than {self._payload_bytes} bytes."
+        self._fail(call, 413, "RequestEntityTooLargeException", message)
 
     # -- who may --------------------------------------------------------------------------
 
@@ -376,6 +380,11 @@ class FunctionUrls:
         if seconds is not None:
             headers.append(("Retry-After", str(seconds)))
         exchange.respond(status, headers, body)
+
+
+def _controls(body: bytes) -> int:
+    """How many control characters a body has."""
+    return len(body) - len(body.translate(None, _CONTROLS))
 
 
 def _same_for_all(policy: Policy) -> bool:

@@ -36,6 +36,8 @@ SERVICES = (
 # Lambent's own: of these, no answer is a failure.
 OWN = ("lambda", "iam", "sts", "logs", "cloudwatch")
 _DEEPEST = 5
+# Their answers go on.
+_ENDLESS = ("StartLiveTail", "SubscribeToShard")
 # What is asked for more often than the rest: it moves content, or names several things.
 _DELICATE = (
     "Copy|Batch|Transact|Execute|Receive|Get(Object|Item|Secret|Param|Records)|Query|Scan|Import"
@@ -63,7 +65,7 @@ def model(service: str) -> ServiceModel:
 @cache
 def operations(service: str) -> list[str]:
     """The operations worth a try: of Systems Manager only the Parameter Store is offered."""
-    names = list(model(service).operation_names)
+    names = [each for each in model(service).operation_names if each not in _ENDLESS]
     return [each for each in names if "Parameter" in each] if service == "ssm" else names
 
 
