@@ -178,3 +178,14 @@ def test_processes_are_limited(groups: ControlGroups, tmp_path: Path) -> None:
     group.kill()
     member.end()
     assert gone(group)
+
+
+def test_all_functions_together_leave_the_host_processes(groups: ControlGroups) -> None:
+    if "pids" in groups.missing:
+        pytest.skip("this host does not limit processes by groups")
+    group = groups.create("together")
+    folders = [Path(os.readlink(f"/proc/self/fd/{each}")).parents[1] for each in group.entrances]
+    assert gone(group)
+    limits = [each / "pids.max" for each in folders if (each / "pids.max").exists()]
+    most = int(Path("/proc/sys/kernel/pid_max").read_text())
+    assert [int(each.read_text()) for each in limits] == [most * 3 // 4]

@@ -197,7 +197,7 @@ def test_memory_of_no_process_is_refused_where_nothing_counts_it(machine: str) -
         assert judge(machine, "mmap", 0, 1, 3, kind | anonymous) == ALLOW
         assert judge(machine, "mmap", 0, 1, 3, kind, metered=False) == ALLOW
     assert judge(machine, "mmap", 0, 1, 3, private | anonymous, metered=False) == ALLOW
-    for name in ("memfd_create", "shmget", "msgget"):
+    for name in ("memfd_create", "shmget", "msgget", "semget"):
         assert judge(machine, name, metered=False) == denied(errno.ENOSYS)
         assert judge(machine, name) == ALLOW
 

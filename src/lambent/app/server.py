@@ -422,7 +422,10 @@ class App:
             "lambda": RestService(
                 model.load("lambda"),
                 self._lambda_handlers(),
-                asks(authorization.of_lambda, authorization.of_functions(self.catalog)),
+                asks(
+                    authorization.of_lambda,
+                    authorization.of_functions(self.catalog, self.mappings),
+                ),
                 body_limits.of_lambda(self.settings.payload_bytes),
             ),
             "iam": QueryService(

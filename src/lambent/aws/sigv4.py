@@ -30,6 +30,7 @@ HEX64 = re.compile("[0-9a-f]{64}")
 _ACCESS_KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _DAY = re.compile("[0-9]{8}")
 _REGION = re.compile("[a-z0-9-]{1,64}")
+_EXPIRES = re.compile("[0-9]{1,6}")
 _KEYS_CACHED = 1024
 # Characters of a text from outside that is kept for the next request.
 _LONGEST_KEPT = 1024
@@ -144,7 +145,7 @@ def _query_claim(query: dict[str, list[str]]) -> Claim:
     if one("X-Amz-Algorithm") != ALGORITHM:
         raise SignatureError("IncompleteSignatureException", "Unsupported signing algorithm.")
     expires = one("X-Amz-Expires")
-    if not expires.isdecimal() or not 0 < int(expires) <= LONGEST_PRESIGNED:
+    if not _EXPIRES.fullmatch(expires) or not 0 < int(expires) <= LONGEST_PRESIGNED:
         raise SignatureError("IncompleteSignatureException", "X-Amz-Expires must be 1 to 604800.")
     tokens = query.get("X-Amz-Security-Token")
     return Claim(

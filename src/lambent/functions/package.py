@@ -329,7 +329,8 @@ def _extract(archive: zipfile.ZipFile, root: Path, limit: int) -> None:
         kind = _kind(info)
         if kind == stat.S_IFDIR:
             path.mkdir(parents=True, exist_ok=True, mode=0o755)
-            modes.append((path, _permissions(info, 0o755)))
+            # What its owner cannot open, an ordinary user's server could not remove.
+            modes.append((path, _permissions(info, 0o755) | 0o700))
             continue
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
         if kind == stat.S_IFLNK:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lambent import ids
-from lambent.api.authorization import request_keys
+from lambent.api.authorization import request_keys, tag_keys
 from lambent.aws import sigv4, url_payload
 from lambent.aws.parse import parse_query
 from lambent.aws.url_payload import BadAnswer, Caller, HttpRequest, HttpResponse
@@ -226,6 +226,7 @@ class FunctionUrls:
                 return principal
         request = (
             *request_keys(exchange.peer, exchange.headers, exchange.secure),
+            *tag_keys(call.function.tags),
             ("lambda:functionurlauthtype", (call.config.auth_type,)),
             ("lambda:invokedviafunctionurl", ("true",)),
         )

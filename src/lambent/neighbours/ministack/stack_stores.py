@@ -149,7 +149,7 @@ class Bucket(Permitted):
     ) -> Made:
         if new.get("BucketName") not in (None, physical_id):
             made = self.create(logical_id, new, stack)
-            self.delete(physical_id, old)
+            self.replaced(physical_id, old, made)
             return made
         self._configure(physical_id, old, new)
         return physical_id, _of_bucket(physical_id)
@@ -223,7 +223,7 @@ class Table(Permitted):
                 )
             fresh = self._names(stack, logical_id, max_len=255, drawn=True)
             made = self.create(logical_id, {**new, "TableName": fresh}, stack)
-            self.delete(physical_id, old)
+            self.replaced(physical_id, old, made)
             return made
         changed = {each: after[each] for each in _UPDATED if each in after}
         changed = {each: value for each, value in changed.items() if before.get(each) != value}

@@ -16,6 +16,7 @@ from typing import Any
 from lambent.neighbours.ministack import (
     stack_drift,
     stack_events,
+    stack_failures,
     stack_functions,
     stack_identities,
     stack_keys,
@@ -51,6 +52,7 @@ def install(stack: MiniStack, lambent: Lambent) -> None:
     def prepare() -> None:
         _Types(permits).put_in()
         template_expansion.install()
+        stack_failures.install()
         stack_reads.install(permits)
         stack_roles.install(permits)
         stack_drift.install(permits)

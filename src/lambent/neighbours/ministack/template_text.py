@@ -20,7 +20,14 @@ MOST_NODES = 50_000
 # Characters of a number: Python reads longer ones in quadratic time.
 _MOST_DIGITS = 64
 _LONGEST_KEY = 1024
-_SECTIONS = (("Resources", 500), ("Parameters", 200), ("Outputs", 200), ("Mappings", 200))
+# Sections that are maps of maps, and how many members AWS's quotas let them have.
+_SECTIONS = (
+    ("Resources", 500),
+    ("Parameters", 200),
+    ("Outputs", 200),
+    ("Mappings", 200),
+    ("Rules", None),
+)
 _JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)|[\[{]|[\]}]|[^\s\[\]{}:,"]+', re.DOTALL)
 _DIRECTIVE = re.compile(r"^%", re.MULTILINE)
 _CORE = ("null", "bool", "int", "float", "str", "seq", "map", "timestamp")
@@ -114,13 +121,31 @@ def parse(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise Malformed("Template must be a JSON or YAML mapping")
     for section, most in _SECTIONS:
-        members = found.get(section)
-        if isinstance(members, dict) and len(members) > most:
-            noun = section.lower()
-            raise Malformed(
-                f"Number of {noun}, {len(members)}, is greater than maximum allowed, {most}"
-            )
+        if section in found:
+            _check_section(section, found[section], most)
     return found
+
+
+def _check_section(section: str, members: Any, most: int | None) -> None:
+    """Raise Malformed unless a section is a map of maps, with as many members as it may have."""
+    if not isinstance(members, dict):
+        raise Malformed(f"[/{section}] must be an object")
+    if most is not None and len(members) > most:
+        noun = section.lower()
+        raise Malformed(
+            f"Number of {noun}, {len(members)}, is greater than maximum allowed, {most}"
+        )
+    for name, member in members.items():
+        if name.startswith(("Fn::ForEach::", "Fn::Transform")):
+            continue
+        if not isinstance(member, dict):
+            raise Malformed(f"[/{section}/{name}] {section[:-1].lower()} definition is malformed")
+        if section == "Resources" and not isinstance(member.get("Type"), str):
+            raise Malformed(
+                f"[/Resources/{name}] Every Resources object must contain a Type member"
+            )
+        if not isinstance(member.get("Properties", {}), dict):
+            raise Malformed(f"[/{section}/{name}/Properties] must be an object")
 
 
 def read(text: str, loader: Any = _Loader) -> Any:
