@@ -65,9 +65,9 @@ def test_fields_and_wildcards_take_time_in_proportion_to_the_message(
 
 
 def test_text_is_searched_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between two of them the interpreter is free.  Processor time does not depend on others."""
+    """Between slices the interpreter is free; processor time does not depend on the machine."""
     pauses = [time.thread_time()]
-    monkeypatch.setattr("lambent.api.scans.time.sleep", lambda _: pauses.append(time.thread_time()))
+    monkeypatch.setattr(time, "sleep", lambda _: pauses.append(time.thread_time()))
     effort = Effort()
     matches = compile_pattern("%" + ".*" * 12 + "x%", effort.spend)
     text = "".join(chr(97 + n % 23) for n in range(250_000))
