@@ -45,11 +45,11 @@ class Member:
 
     def __init__(self, group: ControlGroup, code: str, file: Path) -> None:
         self._file = os.open(file, os.O_RDWR | os.O_CREAT)
-        entrances = list(group.entrances)
+        directories = group.directories
 
         def enter() -> None:
-            for entrance in entrances:
-                os.write(entrance, b"0")
+            for directory in directories:
+                Path(directory, "cgroup.procs").write_text("0")
             os.dup2(self._file, 3)
 
         self.process = subprocess.Popen(
