@@ -186,6 +186,11 @@ class Settings:
     unzipped_bytes: int = _setting(
         250 * 1024 * 1024, "Largest unpacked code with its layers (AWS: 250 MiB)."
     )
+    account_code_megabytes: int = _setting(
+        76_800,
+        "Disk that the code of one account may use, archives and what they unpack to (AWS: 75 GB "
+        "of archives in a region).",
+    )
     log_group_bytes: int = _setting(
         64 * 1024 * 1024, "Disk one log group may use; the oldest events go first."
     )

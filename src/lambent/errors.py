@@ -141,6 +141,12 @@ class SerializedRequestEntityTooLarge(ServiceError):
     status = 413
 
 
+class CodeStorageExceeded(ServiceError):
+    code = "CodeStorageExceededException"
+    status = 400
+    default = "Code storage limit exceeded."
+
+
 class RequestEntityTooLarge(ServiceError):
     code = "RequestEntityTooLargeException"
     status = 413

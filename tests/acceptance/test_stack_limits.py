@@ -1,4 +1,4 @@
-"""Templates of any size, depth and growth are answered at once, and hurt nobody."""
+"""Templates of any size, depth and growth are answered at once, and delay no other."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ def test_a_bomb_is_refused_at_once(bomber: User, name: str) -> None:
     assert message in attempt(stacks, "create_stack", TemplateBody=body)
     assert message in attempt(stacks, "create_change_set", TemplateBody=body)
     for operation in ("validate_template", "get_template_summary"):
-        told = attempt(stacks, operation, TemplateBody=body)
-        assert message in told or name == "a pattern that backtracks"
+        refusal = attempt(stacks, operation, TemplateBody=body)
+        assert message in refusal or name == "a pattern that backtracks"
 
 
 def test_a_bomb_in_an_object_is_refused_at_once(server: Server, bomber: User) -> None:
@@ -145,10 +145,10 @@ def test_loops_of_loops_end_at_a_bound(bomber: User) -> None:
     for name in "ABCD":
         fragment = {f"Fn::ForEach::L{name}": [name, items, fragment]}
     template = {"Transform": "AWS::LanguageExtensions", "Resources": fragment}
-    told = attempt(
+    refusal = attempt(
         bomber.client("cloudformation"), "create_stack", TemplateBody=json.dumps(template)
     )
-    assert "expands to more than is allowed" in told
+    assert "expands to more than is allowed" in refusal
 
 
 def test_variables_of_variables_end_at_a_bound(bomber: User) -> None:
@@ -159,10 +159,10 @@ def test_variables_of_variables_end_at_a_bound(bomber: User) -> None:
         "Resources": RESOURCE,
         "Outputs": {"O": {"Value": length}},
     }
-    told = attempt(
+    refusal = attempt(
         bomber.client("cloudformation"), "create_stack", TemplateBody=json.dumps(template)
     )
-    assert "may not exceed" in told
+    assert "may not exceed" in refusal
 
 
 def test_a_stack_that_contains_itself_ends_at_a_bound(server: Server, bomber: User) -> None:
@@ -182,6 +182,6 @@ def test_a_stack_that_contains_itself_ends_at_a_bound(server: Server, bomber: Us
 def test_a_template_larger_than_the_quota_is_refused(bomber: User) -> None:
     stacks = bomber.client("cloudformation")
     body = json.dumps({"Description": "x" * 60_000, "Resources": RESOURCE})
-    told = attempt(stacks, "validate_template", TemplateBody=body)
-    assert "less than or equal to 51200" in told
-    assert len(told) < 1_000
+    refusal = attempt(stacks, "validate_template", TemplateBody=body)
+    assert "less than or equal to 51200" in refusal
+    assert len(refusal) < 1_000

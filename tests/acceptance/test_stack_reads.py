@@ -79,8 +79,10 @@ def test_without_the_permission_nothing_is_read(server: Server, stacker: User) -
 
 
 def stacks_of(server: Server) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = server.client("cloudformation").list_stacks()["StackSummaries"]
-    return found
+    summaries: list[dict[str, Any]] = server.client("cloudformation").list_stacks()[
+        "StackSummaries"
+    ]
+    return summaries
 
 
 def test_with_the_permission_it_is(server: Server, stacker: User) -> None:

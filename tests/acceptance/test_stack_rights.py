@@ -143,5 +143,18 @@ def test_a_role_is_passed_by_those_who_may_pass_it(server: Server, namer: User) 
         status, why = deploy(stacks, f"passes-{name}", template)
         assert status == "ROLLBACK_COMPLETE"
         assert "iam:PassRole" in why
-    assert server.client("scheduler").list_schedules()["Schedules"] == []
-    assert server.client("events").list_rules()["Rules"] == []
+    schedules = server.client("scheduler").list_schedules()["Schedules"]
+    assert "timed" not in [each["Name"] for each in schedules]
+    made = [each["Name"] for each in server.client("events").list_rules()["Rules"]]
+    assert not [each for each in made if each == "ruled" or each.startswith("passes-")]
+
+
+def test_a_custom_resource_runs_the_functions_that_its_principal_may(namer: User) -> None:
+    """And the stack fails at once where it may not, instead of waiting for an answer."""
+    function = own("lambda", "function:privileged")
+    template = one("Custom::Thing", ServiceToken=function)
+    began = time.monotonic()
+    status, why = deploy(namer.client("cloudformation"), "custom-thing", template)
+    assert status == "ROLLBACK_COMPLETE"
+    assert "lambda:InvokeFunction" in why
+    assert time.monotonic() - began < 20

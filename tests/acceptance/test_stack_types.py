@@ -248,13 +248,14 @@ def test_what_is_there_already_is_not_taken_over(server: Server) -> None:
     for number, (kind, properties) in enumerate(taken):
         status, _ = deploy(stacks, f"taking-{number}", one(kind, **properties))
         assert (kind, status) == (kind, "ROLLBACK_COMPLETE")
-    found = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=2)["Messages"]
-    assert [each["Body"] for each in found] == ["kept"]
+    answer = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=2)["Messages"]
+    assert [each["Body"] for each in answer] == ["kept"]
     assert events.describe_rule(Name="there")["ScheduleExpression"] == "rate(1 day)"
     assert topics.get_topic_attributes(TopicArn=own("sns", "there"))
     secret = server.client("secretsmanager").get_secret_value(SecretId="there")
     assert secret["SecretString"] == "kept"
     server.client("s3").delete_bucket(Bucket="there")
+    events.delete_rule(Name="there")
 
 
 def test_a_bucket_with_objects_is_not_removed(server: Server) -> None:
@@ -275,13 +276,109 @@ def test_a_topic_of_a_stack_is_its_accounts_alone(server: Server) -> None:
     assert deploy(server.client("cloudformation"), "private-topic", one("AWS::SNS::Topic"))[1] == ""
     topics = server.client("sns").list_topics()["Topics"]
     arn = next(each["TopicArn"] for each in topics if "private-topic" in each["TopicArn"])
-    found = server.client("sns").get_topic_attributes(TopicArn=arn)["Attributes"]["Policy"]
-    assert json.loads(found)["Statement"][0]["Condition"] == {
+    answer = server.client("sns").get_topic_attributes(TopicArn=arn)["Attributes"]["Policy"]
+    assert json.loads(answer)["Statement"][0]["Condition"] == {
         "StringEquals": {"AWS:SourceOwner": ACCOUNT}
     }
 
 
-def test_drift_is_told_to_those_who_may_read(server: Server) -> None:
+REPLACED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("AWS::SQS::Queue", {"QueueName": "old-q"}, {"QueueName": "new-q"}),
+    ("AWS::SNS::Topic", {"TopicName": "old-t"}, {"TopicName": "new-t"}),
+    ("AWS::S3::Bucket", {"BucketName": "old-bucket"}, {"BucketName": "new-bucket"}),
+    ("AWS::DynamoDB::Table", {"TableName": "old-d", **KEYED}, {"TableName": "new-d", **KEYED}),
+    (
+        "AWS::SecretsManager::Secret",
+        {"Name": "old-s", "SecretString": "x"},
+        {"Name": "new-s", "SecretString": "x"},
+    ),
+    (
+        "AWS::Events::Rule",
+        {"Name": "old-r", "EventPattern": {"source": ["x"]}},
+        {"Name": "new-r", "EventPattern": {"source": ["x"]}},
+    ),
+    (
+        "AWS::SSM::Parameter",
+        {"Name": "old-p", "Type": "String", "Value": "x"},
+        {"Name": "new-p", "Type": "String", "Value": "x"},
+    ),
+    ("AWS::Kinesis::Stream", {"Name": "old-k"}, {"Name": "new-k"}),
+]
+
+
+def names(server: Server) -> str:
+    """All names of what the types above make."""
+    call = server.client
+    answer: list[Any] = [
+        call("sqs").list_queues(),
+        call("sns").list_topics(),
+        call("s3").list_buckets(),
+        call("dynamodb").list_tables(),
+        call("secretsmanager").list_secrets(),
+        call("events").list_rules(),
+        call("ssm").describe_parameters(),
+        call("kinesis").list_streams(),
+    ]
+    return json.dumps(answer, default=str)
+
+
+@pytest.mark.parametrize(("kind", "old", "new"), REPLACED, ids=[each[0] for each in REPLACED])
+def test_a_renamed_resource_is_replaced_with_both_permissions(
+    server: Server, kind: str, old: dict[str, Any], new: dict[str, Any]
+) -> None:
+    """The new one is made first; the old one is removed when all else is done."""
+    owner = server.client("cloudformation")
+    stack = "renaming-" + kind.partition("::")[2].replace("::", "-").lower()
+    assert deploy(owner, stack, one(kind, **old)) == ("CREATE_COMPLETE", "")
+    user = User(server, stack)
+    user.may(policy(statement("cloudformation:*")))
+    theirs = user.client("cloudformation")
+    theirs.update_stack(StackName=stack, TemplateBody=json.dumps(one(kind, **new)))
+    assert settled(theirs, stack)[0] == "UPDATE_ROLLBACK_COMPLETE"
+    named = TYPES[kind].named
+    assert old[named] in names(server)
+    assert new[named] not in names(server)
+    owner.update_stack(StackName=stack, TemplateBody=json.dumps(one(kind, **new)))
+    assert settled(owner, stack)[0] == "UPDATE_COMPLETE"
+    assert new[named] in names(server)
+    assert old[named] not in names(server)
+    owner.delete_stack(StackName=stack)
+
+
+def test_a_stack_in_a_stack_needs_the_permission_to_make_one(
+    server: Server, things: dict[str, Any]
+) -> None:
+    s3 = server.client("s3")
+    template = {"Resources": {"W": {"Type": "AWS::CloudFormation::WaitConditionHandle"}}}
+    s3.put_object(Bucket="typed-bucket", Key="t.json", Body=json.dumps(template).encode())
+    user = User(server, "nester")
+    stack = own("cloudformation", "stack/outer/*")
+    reads = statement("s3:GetObject")
+    user.may(policy(statement("cloudformation:*", stack), reads))
+    stacks = user.client("cloudformation")
+    outer = one("AWS::CloudFormation::Stack", TemplateURL=f"{server.endpoint}/typed-bucket/t.json")
+    status, why = deploy(stacks, "outer", outer)
+    assert status == "ROLLBACK_COMPLETE"
+    assert "cloudformation:CreateStack" in why
+    inner = own("cloudformation", "stack/outer-It-*/*")
+    user.may(policy(statement("cloudformation:*", [stack, inner]), reads))
+    assert deploy(stacks, "outer", outer) == ("CREATE_COMPLETE", "")
+    s3.delete_object(Bucket="typed-bucket", Key="t.json")
+
+
+def test_a_queue_is_referred_to_by_its_url_and_found_unchanged(server: Server) -> None:
+    template = one("AWS::SQS::Queue", QueueName="referred", DelaySeconds=7)
+    template["Outputs"] = {"Url": {"Value": {"Ref": "It"}}}
+    stacks = server.client("cloudformation")
+    assert deploy(stacks, "referred", template)[1] == ""
+    (stack,) = stacks.describe_stacks(StackName="referred")["Stacks"]
+    url = stack["Outputs"][0]["OutputValue"]  # at the address that functions know
+    assert url == f"http://127.0.0.1:4566/{ACCOUNT}/referred"
+    answer = stacks.detect_stack_resource_drift(StackName="referred", LogicalResourceId="It")
+    assert answer["StackResourceDrift"]["StackResourceDriftStatus"] == "IN_SYNC"
+
+
+def test_drift_is_shown_to_those_who_may_read(server: Server) -> None:
     owner = server.client("cloudformation")
     template = one("AWS::SSM::Parameter", Name="drifting", Type="String", Value="one")
     assert deploy(owner, "drifting", template)[1] == ""
@@ -290,11 +387,13 @@ def test_drift_is_told_to_those_who_may_read(server: Server) -> None:
     )
     user = User(server, "drifter")
     user.may(policy(statement("cloudformation:*")))
-    told = ""
+    output = ""
     for stacks in (user.client("cloudformation"), owner):
         try:
-            found = stacks.detect_stack_resource_drift(StackName="drifting", LogicalResourceId="It")
-            told = json.dumps(found, default=str)
+            answer = stacks.detect_stack_resource_drift(
+                StackName="drifting", LogicalResourceId="It"
+            )
+            output = json.dumps(answer, default=str)
         except Exception as error:
-            told = str(error)
-        assert ("two-secret" in told) is (stacks is owner)
+            output = str(error)
+        assert ("two-secret" in output) is (stacks is owner)

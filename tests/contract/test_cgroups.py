@@ -178,3 +178,11 @@ def test_processes_are_limited(groups: ControlGroups, tmp_path: Path) -> None:
     group.kill()
     member.end()
     assert gone(group)
+
+
+def test_all_functions_together_leave_the_host_processes(groups: ControlGroups) -> None:
+    if "pids" in groups.missing:
+        pytest.skip("this host does not limit processes by groups")
+    limits = [file for each in groups.folders if (file := Path(each, "pids.max")).exists()]
+    most = int(Path("/proc/sys/kernel/pid_max").read_text())
+    assert [int(each.read_text()) for each in limits] == [most * 3 // 4]

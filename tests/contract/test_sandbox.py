@@ -244,6 +244,13 @@ def test_extensions_run_beside_the_runtime_and_can_be_connected_to(tmp_path: Pat
         assert await asyncio.get_running_loop().sock_recv(stream, 10) == b"me"
         stream.close()
         assert await ended == ("beside", 3 << 8)
+        # Also those of another user end with a reset.
+        sandbox.launch("beside")
+        while "up" not in printed(sandbox.extension_output):
+            await asyncio.sleep(0.01)
+        assert await sandbox.reset()
+        with pytest.raises(OSError, match="refused"):
+            await sandbox.connect(8080)
         sandbox.destroy()
 
     isolated(tmp_path, scenario)

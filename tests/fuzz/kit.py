@@ -8,16 +8,16 @@ case's number alone, so a failure is repeated by the command that its report pri
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Callable, Iterator
+from random import Random
 
 SEED = os.environ.get("LAMBENT_FUZZ_SEED", "1")
 COUNT = int(os.environ.get("LAMBENT_FUZZ_COUNT", "0"))
 
 
-def dice(name: str, number: int) -> random.Random:
+def source(name: str, number: int) -> Random:
     """The source of randomness of one case of a fuzzer."""
-    return random.Random(f"{SEED} {name} {number}")
+    return Random(f"{SEED} {name} {number}")
 
 
 class Cases:
@@ -28,10 +28,10 @@ class Cases:
         self.node = node
         self.number = -1
 
-    def __call__(self, default: int) -> Iterator[random.Random]:
+    def __call__(self, default: int) -> Iterator[Random]:
         """One source of randomness for each case; default: how many where no count is set."""
         for self.number in range(COUNT or default):
-            yield dice(self.name, self.number)
+            yield source(self.name, self.number)
 
     def repeat(self) -> str:
         """The command that runs up to the case at hand again."""
@@ -56,47 +56,47 @@ WORDS = (
 )  # fmt: skip
 
 
-def _inserted(random: random.Random, text: str) -> str:
-    place = random.randint(0, len(text))
-    return text[:place] + random.choice(BREAKS) + text[place:]
+def _inserted(dice: Random, text: str) -> str:
+    place = dice.randint(0, len(text))
+    return text[:place] + dice.choice(BREAKS) + text[place:]
 
 
-def _cut(random: random.Random, text: str) -> str:
-    first, last = sorted(random.randint(0, len(text)) for _ in range(2))
+def _cut(dice: Random, text: str) -> str:
+    first, last = sorted(dice.randint(0, len(text)) for _ in range(2))
     return text[:first] + text[last:]
 
 
-def _repeated(random: random.Random, text: str) -> str:
-    return text * random.choice((2, 3, 100))
+def _repeated(dice: Random, text: str) -> str:
+    return text * dice.choice((2, 3, 100))
 
 
-def _encoded(random: random.Random, text: str) -> str:
+def _encoded(dice: Random, text: str) -> str:
     if not text:
         return "%"
-    place = random.randrange(len(text))
+    place = dice.randrange(len(text))
     coded = "".join(f"%{byte:02x}" for byte in text[place].encode("utf-8", "surrogatepass"))
     return text[:place] + coded + text[place + 1 :]
 
 
-_TEXTS: tuple[Callable[[random.Random, str], str], ...] = (
+_TEXTS: tuple[Callable[[Random, str], str], ...] = (
     _inserted,
     _inserted,
     _inserted,
     _cut,
     _repeated,
     _encoded,
-    lambda random, text: random.choice((text.upper(), text.lower(), text.swapcase())),
-    lambda random, text: random.choice(BREAKS) + text,
-    lambda random, text: text + random.choice(BREAKS),
-    lambda random, text: random.choice(WORDS),
-    lambda random, text: text + "a" * random.choice((100, 5_000)),
+    lambda dice, text: dice.choice((text.upper(), text.lower(), text.swapcase())),
+    lambda dice, text: dice.choice(BREAKS) + text,
+    lambda dice, text: text + dice.choice(BREAKS),
+    lambda dice, text: dice.choice(WORDS),
+    lambda dice, text: text + "a" * dice.choice((100, 5_000)),
 )
 
 
-def text(random: random.Random, given: str) -> str:
+def text(dice: Random, given: str) -> str:
     """A text, changed once or more."""
-    for _ in range(random.choice((1, 1, 1, 2, 3))):
-        given = random.choice(_TEXTS)(random, given)
+    for _ in range(dice.choice((1, 1, 1, 2, 3))):
+        given = dice.choice(_TEXTS)(dice, given)
     return given
 
 
@@ -108,21 +108,21 @@ _BYTES = (
 )  # fmt: skip
 
 
-def octets(random: random.Random, given: bytes) -> bytes:
+def octets(dice: Random, given: bytes) -> bytes:
     """Bytes, changed once or more: turned, inserted, cut out, doubled, in another encoding."""
-    for _ in range(random.choice((1, 1, 2, 4))):
-        kind, place = random.randrange(6), random.randint(0, len(given))
+    for _ in range(dice.choice((1, 1, 2, 4))):
+        kind, place = dice.randrange(6), dice.randint(0, len(given))
         if kind == 0 and place < len(given):
-            given = given[:place] + bytes([random.randrange(256)]) + given[place + 1 :]
+            given = given[:place] + bytes([dice.randrange(256)]) + given[place + 1 :]
         elif kind in (1, 2):
-            given = given[:place] + random.choice(_BYTES) + given[place:]
+            given = given[:place] + dice.choice(_BYTES) + given[place:]
         elif kind == 3:
-            given = given[:place] + given[place + random.choice((1, 2, 10, 100)) :]
+            given = given[:place] + given[place + dice.choice((1, 2, 10, 100)) :]
         elif kind == 4:
-            piece = given[place : place + random.choice((1, 8, 60))]
-            given = given[:place] + piece * random.choice((1, 2, 50)) + given[place:]
+            piece = given[place : place + dice.choice((1, 8, 60))]
+            given = given[:place] + piece * dice.choice((1, 2, 50)) + given[place:]
         else:
-            given = given.decode("latin-1").encode(random.choice(("utf-16", "utf-8", "utf-16-le")))
+            given = given.decode("latin-1").encode(dice.choice(("utf-16", "utf-8", "utf-16-le")))
     return given
 
 
@@ -132,32 +132,32 @@ _VALUES: tuple[object, ...]
 _VALUES = (None, True, False, 0, -1, 1 << 70, 1.5, "", "x", [], {}, [[]], {"": {}}, [None])
 
 
-def document(random: random.Random, given: object) -> object:
+def document(dice: Random, given: object) -> object:
     """A document of JSON, one of its places changed."""
-    if isinstance(given, dict) and given and random.random() < 0.85:
-        name = random.choice(list(given))
+    if isinstance(given, dict) and given and dice.random() < 0.85:
+        name = dice.choice(list(given))
         changed = dict(given)
-        kind = random.random()
+        kind = dice.random()
         if kind < 0.15:
             del changed[name]
         elif kind < 0.25:
-            changed[text(random, str(name))] = changed.pop(name)
+            changed[text(dice, str(name))] = changed.pop(name)
         elif kind < 0.3:
-            changed[text(random, str(name))] = changed[name]
+            changed[text(dice, str(name))] = changed[name]
         else:
-            changed[name] = document(random, changed[name])
+            changed[name] = document(dice, changed[name])
         return changed
-    if isinstance(given, list) and given and random.random() < 0.8:
+    if isinstance(given, list) and given and dice.random() < 0.8:
         items: list[object] = list(given)
-        place = random.randrange(len(items))
-        kind = random.random()
+        place = dice.randrange(len(items))
+        kind = dice.random()
         if kind < 0.2:
-            items *= random.choice((2, 200))
+            items *= dice.choice((2, 200))
         elif kind < 0.3:
             del items[place]
         else:
-            items[place] = document(random, items[place])
+            items[place] = document(dice, items[place])
         return items
-    if isinstance(given, str) and random.random() < 0.8:
-        return text(random, given)
-    return random.choice(_VALUES)
+    if isinstance(given, str) and dice.random() < 0.8:
+        return text(dice, given)
+    return dice.choice(_VALUES)

@@ -254,13 +254,18 @@ def test_a_policy_that_looks_at_the_request_is_asked_each_time(urls: Urls) -> No
 
 
 def signed(
-    urls: Urls, url: str, key: dict[str, str], body: bytes = b"", service: str = "lambda"
+    urls: Urls,
+    url: str,
+    key: dict[str, str],
+    body: bytes = b"",
+    service: str = "lambda",
+    region: str = "us-east-1",
 ) -> dict[str, str]:
     """Headers of a POST that botocore signs."""
     request = AWSRequest("POST", url, data=body, headers={"content-type": "text/plain"})
     request.headers["host"] = urlsplit(url).netloc
     credentials = Credentials(key["AccessKeyId"], key["SecretAccessKey"])
-    SigV4Auth(credentials, service, "us-east-1").add_auth(request)
+    SigV4Auth(credentials, service, region).add_auth(request)
     return dict(request.headers.items())
 
 
@@ -286,7 +291,21 @@ def test_a_signed_url_wants_a_signature_and_a_policy(urls: Urls) -> None:
     assert event["requestContext"]["accountId"] == "000000000000"
     assert "authorization" not in event["headers"]
     assert asked(good, b"hellO").status == 403
-    assert asked(signed(urls, url, user.key, b"hello", "execute-api")).status == 403
+    for service in ("execute-api", "s3", "iam"):
+        assert asked(signed(urls, url, user.key, b"hello", service)).status == 403
+    assert asked(signed(urls, url, user.key, b"hello", region="eu-west-1")).status == 403
+    # What was signed for one URL is good for no other.
+    another = urls.open(urls.functions.create(ECHO), public=False, AuthType="AWS_IAM")
+    moved = {**good, "host": urlsplit(another).netloc}
+    assert ask(server, another, "POST", "/", b"hello", moved).status == 403
+    for action in ("lambda:InvokeFunction", "lambda:InvokeFunctionUrl"):
+        user.may(allow(action, arn))
+        assert asked(good).status == 403
+    tagged = {"StringEquals": {"aws:ResourceTag/stage": "test"}}
+    user.may(allow("lambda:*", arn, Condition=tagged))
+    assert asked(good).status == 403
+    urls.client.tag_resource(Resource=arn, Tags={"Stage": "test"})
+    assert asked(good).status == 200
     user.may(
         allow(
             ["lambda:InvokeFunctionUrl", "lambda:InvokeFunction"],

@@ -403,6 +403,16 @@ def _():
     return all(line.endswith(":/") for line in lines) and not os.path.exists("/sys/fs/cgroup")
 
 
+@probe("no path of the host's is told")
+def _():
+    for name in ("mountinfo", "mounts", "mountstats"):
+        text = open("/proc/self/" + name).read()
+        for path in EVENT.get("paths", ()):
+            if path in text:
+                return path + " is in " + name
+    return True
+
+
 @probe("pressure cannot be watched")
 def _():
     return not any(writable("/proc/pressure/" + name) for name in ("cpu", "memory", "io"))
@@ -506,9 +516,10 @@ def _():
 
 @probe("shared memory is private")
 def _():
-    return (
-        not os.path.exists("/dev/shm")
-        and call(29 if X86 else 194, 0x4C414D42, 1, 0) == errno.ENOENT
+    # There is none where no control group counts it.
+    return not os.path.exists("/dev/shm") and call(29 if X86 else 194, 0x4C414D42, 1, 0) in (
+        errno.ENOENT,
+        errno.ENOSYS,
     )
 
 

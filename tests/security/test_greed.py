@@ -27,7 +27,9 @@ def take(glutton: tuple[Functions, str], what: str, amount: int = 0) -> Answer:
     return functions.invoke(name, {"take": what, "amount": amount})
 
 
-@pytest.mark.parametrize("form", ["private", "shared", "zero", "memfd", "segment", "children"])
+@pytest.mark.parametrize(
+    "form", ["private", "shared", "zero", "memfd", "segment", "children", "tables"]
+)
 def test_memory_in_every_form_is_limited(glutton: tuple[Functions, str], form: str) -> None:
     answer = take(glutton, form, 1024)
     if answer.error is None:

@@ -13,9 +13,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+import lambent
 from tests.conftest import RUNTIME, Functions, make_zip
+from tests.security.subjects import PROBES
 
-PROBES = Path(__file__).with_name("probes.py")
+SOURCE = Path(lambent.__file__).parent
 
 
 # The probes run by the runtime itself, or in a program it starts: its sandbox holds that too.
@@ -46,7 +48,8 @@ public class Probes {
         }
         String told = "{\\"canary\\":\\"" + event.get("canary") + "\\",\\"pids\\":[" + pids
             + "],\\"hostname\\":\\"" + event.get("hostname") + "\\",\\"port\\":" + event.get("port")
-            + ",\\"abstract\\":\\"" + event.get("abstract") + "\\"}";
+            + ",\\"abstract\\":\\"" + event.get("abstract") + "\\",\\"paths\\":[\\""
+            + String.join("\\",\\"", (java.util.List<String>) event.get("paths")) + "\\"]}";
         Process child = new ProcessBuilder("/usr/bin/python3", "-c", PROGRAM).start();
         child.getOutputStream().write(told.getBytes());
         child.getOutputStream().close();
@@ -81,9 +84,9 @@ SUBJECTS: dict[str, tuple[str, str, Callable[[], dict[str, str | bytes]], dict[s
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
-def test_every_probe_is_contained(functions: Functions, tmp_path: Path, subject: str) -> None:
+def test_every_probe_is_contained(anyones: Functions, tmp_path: Path, subject: str) -> None:
     runtime, handler, files, variables = SUBJECTS[subject]
-    name = functions.create(
+    name = anyones.create(
         {},
         Runtime=runtime,
         Handler=handler,
@@ -98,14 +101,15 @@ def test_every_probe_is_contained(functions: Functions, tmp_path: Path, subject:
         abstract = f"lambent-probe-{os.getpid()}"
         listener.bind("\0" + abstract)
         listener.listen()
-        answer = functions.invoke(
+        answer = anyones.invoke(
             name,
             {
                 "canary": str(canary),
-                "pids": [os.getpid(), functions.server.process.pid],
+                "pids": [os.getpid(), anyones.server.process.pid],
                 "hostname": socket.gethostname(),
-                "port": urlsplit(functions.server.endpoint).port,
+                "port": urlsplit(anyones.server.endpoint).port,
                 "abstract": abstract,
+                "paths": [str(anyones.server.data), str(SOURCE)],
             },
         )
     assert answer.error is None, answer.payload

@@ -14,7 +14,7 @@ import pytest
 
 from lambent.clock import ManualClock
 from lambent.errors import AccessDenied, ExpiredToken, StartError
-from lambent.iam.authenticate import Principal
+from lambent.iam.authenticate import Asking, Principal
 from lambent.iam.authorizer import Authorizer, ResourcePolicy, Subject
 from lambent.iam.directory import Directory
 from lambent.iam.entities import Holder, Key
@@ -45,11 +45,15 @@ class World:
     async def change(self, **changes: Any) -> None:
         await self.directory.change("1", "user", "ann", lambda user: replace(user, **changes))
 
-    def may(self, subject: Subject = GET, principal: Principal | None = None) -> bool:
+    def may(
+        self,
+        subject: Subject = GET,
+        principal: Principal | None = None,
+        policy: ResourcePolicy | None = None,
+    ) -> bool:
+        ann = Principal("1", "K", "r", "s3", user=self.ann)
         try:
-            self.authorizer.check(
-                principal or Principal("1", "K", "r", "s3", user=self.ann), subject
-            )
+            self.authorizer.check(principal or ann, subject, policy)
         except AccessDenied:
             return False
         return True
@@ -171,6 +175,50 @@ def test_no_policy_lets_in_who_was_deleted() -> None:
         await world.directory.create(replace(role, identifier="AROA2"))
         await world.directory.create(replace(world.ann, identifier="AIDA2"))
         assert let_in() == [False] * 4
+
+    play(scenario)
+
+
+FUNCTION = Subject("lambda:InvokeFunction", "arn:aws:lambda:r:1:function:f", "1")
+QUEUE = Subject("sqs:SendMessage", "arn:aws:sqs:r:1:q", "1")
+
+
+@pytest.mark.parametrize(
+    ("service", "source", "account", "allowed"),
+    [
+        ("s3.amazonaws.com", "arn:aws:s3:::inbox", "1", True),
+        # Another bucket, one whose name begins so, and one of that name of another account.
+        ("s3.amazonaws.com", "arn:aws:s3:::outbox", "1", False),
+        ("s3.amazonaws.com", "arn:aws:s3:::inbox2", "1", False),
+        ("s3.amazonaws.com", "arn:aws:s3:::inbox", "2", False),
+        ("sns.amazonaws.com", "arn:aws:s3:::inbox", "1", False),
+        ("events.amazonaws.com", "arn:aws:events:r:1:rule/tick", "1", True),
+        ("events.amazonaws.com", "arn:aws:events:r:2:rule/tick", "2", False),
+        ("events.amazonaws.com", "arn:aws:events:r:1:rule/tick-tock", "1", False),
+        ("scheduler.amazonaws.com", "arn:aws:events:r:1:rule/tick", "1", False),
+    ],
+)
+def test_a_service_is_no_deputy_of_who_was_not_let_in(
+    service: str, source: str, account: str, allowed: bool
+) -> None:
+    async def scenario(world: World) -> None:
+        bucket = {
+            "ArnLike": {"aws:SourceArn": "arn:aws:s3:::inbox"},
+            "StringEquals": {"aws:SourceAccount": "1"},
+        }
+        rule = {"ArnLike": {"aws:SourceArn": "arn:aws:events:r:1:rule/tick"}}
+        statements = [
+            {"Effect": "Allow", "Principal": {"Service": name}, "Action": "lambda:InvokeFunction",
+             "Resource": FUNCTION.resource, "Condition": condition}
+            for name, condition in (("s3.amazonaws.com", bucket), ("events.amazonaws.com", rule))
+        ]  # fmt: skip
+        document = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        policy = ResourcePolicy("1", FUNCTION.resource, lambda: document)
+        asking = Principal(account, "", "r", "lambda", asking=Asking(service, source))
+        for _ in range(2):
+            assert world.may(FUNCTION, asking, policy) is allowed
+        assert not world.may(QUEUE, asking)
+        assert not world.may(FUNCTION, asking)
 
     play(scenario)
 

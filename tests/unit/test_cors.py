@@ -42,6 +42,14 @@ def test_a_preflight_is_told_what_is_configured() -> None:
 def test_an_origin_that_may_not_is_told_nothing() -> None:
     assert preflight(CORS, {**ASKS, "origin": "https://c.example"}) == []
     assert preflight(CORS, {**ASKS, "origin": "https://a.example.evil"}) == []
+    for origin in (
+        "null", "", "*", "http://a.example", "https://A.example", "https://a.example\t",
+        "https://a.example:443", "https://a.example/", "https://x.a.example",
+    ):  # fmt: skip
+        assert preflight(CORS, {**ASKS, "origin": origin}) == []
+        assert answered(CORS, {"origin": origin}, []) in (
+            [], [("access-control-expose-headers", "x-two,x-three")]
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(("origin", "methods"), [("*", "*"), (ASKS["origin"], "POST")])

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from lambent.http import BodyTooLarge, ClientGone, Exchange, HttpLimits, HttpServer
+from lambent.http import BodyTooLarge, ClientGone, Exchange, HttpLimits, HttpServer, connection
 
 
 class Transport(asyncio.Transport):
@@ -434,3 +434,10 @@ def test_a_connection_that_ends_at_once_closes_its_descriptor_once(how: str) -> 
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(scenario())
+
+
+def test_long_names_of_headers_are_not_kept() -> None:
+    before = len(connection._NAMES)
+    for number in range(10):
+        assert connection._NAMES[b"X" * 1000 + b"%d" % number] == "x" * 1000 + str(number)
+    assert len(connection._NAMES) == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,23 @@ def test_invocations_make_the_metrics_of_their_function_and_of_what_they_were_ca
             # What was flushed is there after a restart.
             await metrics.flush(everything=True)
             metrics = Metrics(tmp_path / "metrics", clock)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [(-math.inf, math.inf), (0.0, 1e300), (-1e18, 1e18), (1e18, 1e19), (-2.0, -1.0)],
+)
+def test_any_span_of_time_can_be_asked_for(tmp_path: Path, start: float, end: float) -> None:
+    async def scenario() -> None:
+        clock = ManualClock(1_800_000_000.0)
+        metrics = Metrics(tmp_path, clock)
+        metrics.add(series("ConcurrentExecutions", ()), 3.0)
+        await metrics.flush(everything=True)
+        found = await metrics.read(series("ConcurrentExecutions", ()), start, end, 60)
+        there = start < clock.time() < end
+        assert [each.most for each in found.values()] == ([3.0] if there else [])
 
     asyncio.run(scenario())
 

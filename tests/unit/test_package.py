@@ -56,6 +56,14 @@ def test_files_folders_modes_and_links_are_kept(tmp_path: Path) -> None:
     assert stat.S_IMODE(tree.stat().st_mode) == 0o755
 
 
+def test_a_folder_can_be_removed_by_those_who_unpacked_it(tmp_path: Path) -> None:
+    """Also by a server that is not root, whatever mode the archive gives it."""
+    tree = unpack(archive(("d/", b"", 0o040000), ("d/x", b"", 0o100600)), tmp_path)
+    tree_of_none = unpack(archive(("e/f/", b"", 0o040444), ("e/f/x", b"", 0)), tmp_path / "2")
+    for folder in (tree / "d", tree_of_none / "e", tree_of_none / "e/f"):
+        assert stat.S_IMODE(folder.stat().st_mode) & 0o700 == 0o700
+
+
 def test_special_bits_are_dropped(tmp_path: Path) -> None:
     tree = unpack(archive(("run", b"", 0o107755), ("d/", b"", 0o043777)), tmp_path)
     assert stat.S_IMODE((tree / "run").stat().st_mode) == 0o755

@@ -277,3 +277,38 @@ def test_a_header_that_commands_a_service_must_be_signed(service: str) -> None:
     sigv4.check_signed(claim, {"x-amz-date": "", "x-amz-security-token": "", "accept": ""})
     with pytest.raises(sigv4.SignatureError, match="not signed"):
         sigv4.check_signed(claim, {"x-amz-target": "AmazonSQS.DeleteQueue"})
+
+
+def test_little_of_what_requests_say_is_kept() -> None:
+    """Anybody can send heads, a hundred thousand different ones."""
+    place = "AKIA/20270115/us-east-1/lambda/aws4_request"
+    kept = (sigv4._credential, sigv4._canonical_path, sigv4._read_stamp)
+    before = [each.cache_info().currsize for each in kept]
+    for number in range(10):
+        names = ";".join(["host", f"x-{number}", "x" * 10_000])
+        authorization = (
+            f"AWS4-HMAC-SHA256 Credential={place}, SignedHeaders={names}, Signature=" + "0" * 64
+        )
+        stamp = "2027" + "0" * 10_000 + str(number)
+        headers = {"authorization": authorization, "x-amz-date": stamp}
+        claim = sigv4.read_claim(headers, {})
+        assert claim is not None and len(claim.signed_headers) == 3
+        with pytest.raises(sigv4.SignatureError):
+            sigv4.check_time(claim, 1_800_000_000.0)
+        path = "/" + "a" * 10_000 + str(number)
+        assert sigv4.canonical_path(path, "lambda") == path
+    assert [each.cache_info().currsize for each in kept] == before
+
+
+@pytest.mark.parametrize("expires", ["9" * 5000, "\u0663", "-1", "1.5", "0", "604801", ""])
+def test_a_presigned_url_lives_for_a_number_of_seconds(expires: str) -> None:
+    query = {
+        "X-Amz-Algorithm": [sigv4.ALGORITHM],
+        "X-Amz-Credential": ["K/20260101/us-east-1/s3/aws4_request"],
+        "X-Amz-Date": ["20260101T000000Z"],
+        "X-Amz-Expires": [expires],
+        "X-Amz-SignedHeaders": ["host"],
+        "X-Amz-Signature": ["0"],
+    }
+    with pytest.raises(sigv4.SignatureError, match="1 to 604800"):
+        sigv4.read_claim({}, query)

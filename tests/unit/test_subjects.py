@@ -273,6 +273,7 @@ def test_requests_in_json(target: str, parameters: Any, expected: list[tuple[str
         ("AmazonSQS.SendMessage", {"QueueUrl": {"a": 1}}),
         ("AWSEvents.PutEvents", {"Entries": "x"}),
         ("AmazonSSM.GetParameters", {"Names": [7]}),
+        ("AmazonSSM.GetParameter", {"Name": "\ud800"}),
     ],
 )
 def test_requests_in_json_that_cannot_be_read_are_refused(target: str, parameters: Any) -> None:

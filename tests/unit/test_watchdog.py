@@ -126,7 +126,7 @@ HUNG = """
 import asyncio
 from lambent.neighbours.ministack.__main__ import stay_alive
 async def main():
-    living = asyncio.ensure_future(stay_alive(0.2))
+    living = asyncio.ensure_future(stay_alive({seconds}))
     await asyncio.sleep({turns})
     {then}
 asyncio.run(main())
@@ -136,8 +136,18 @@ asyncio.run(main())
 def test_the_services_end_themselves_where_their_loop_hangs() -> None:
     # In C code, which holds the interpreter: no thread of Python's could do it.
     endless = "__import__('re').match('(a+)+b', 'a' * 60)"
-    program = HUNG.format(turns=0.01, then=endless)
+    program = HUNG.format(seconds=0.2, turns=0.01, then=endless)
     ran = subprocess.run([sys.executable, "-c", program], timeout=30, stderr=subprocess.PIPE)
     assert ran.returncode == 1 and b"re/__init__.py" in ran.stderr
-    program = HUNG.format(turns=0.6, then="raise SystemExit(7)")
+    program = HUNG.format(seconds=2, turns=3, then="raise SystemExit(7)")
     assert subprocess.run([sys.executable, "-c", program], timeout=30).returncode == 7
+
+
+def test_the_services_have_so_much_memory() -> None:
+    program = (
+        "from lambent.neighbours.ministack.__main__ import bound\n"
+        "bound(200 << 20)\n"
+        "try:\n    bytearray(300 << 20)\n"
+        "except MemoryError:\n    raise SystemExit(5)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=30).returncode == 5

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from lambent.api.context import Context
@@ -14,15 +15,33 @@ from lambent.api.names import log_group
 from lambent.arn import parse_function
 from lambent.errors import AccessDenied, ResourceNotFound
 from lambent.functions.catalog import Catalog
+from lambent.functions.event_sources import EventSourceCatalog
 from lambent.functions.types import LATEST
 from lambent.iam.authorizer import Authorizer, Keys, ResourcePolicy, Subject
 from lambent.iam.directory import Directory
-from lambent.iam.entities import Kind
+from lambent.iam.entities import Holder, Kind
 
 Parameters = dict[str, Any]
 Subjects = Callable[[str, Context, Parameters], Iterator[Subject]]
-ResourcePolicies = Callable[[Context, Parameters], Awaitable[ResourcePolicy | None]]
-"""The policy of the resource that an operation is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a resource that a request names: its own policy, if it has one, and context
+    keys, which go before what the request says of the same."""
+
+    arn: str
+    policy: ResourcePolicy | None
+    keys: Keys
+
+    def says_otherwise(self, subject: Subject) -> bool:
+        """Whether a request says another value of a key: both must be allowed then."""
+        names = {name for name, _ in self.keys}
+        return any(name in names for name, _ in subject.keys)
+
+
+ResourcePolicies = Callable[[Context, Parameters], Awaitable[Facts | None]]
+"""What is known of the resource that an operation is about."""
 
 # Operations whose action has another name.
 _LAMBDA_ACTIONS = {
@@ -69,17 +88,22 @@ class Authorization:
 
     async def check(self, operation: str, context: Context, parameters: Parameters) -> None:
         """Raise AccessDenied if the caller may not; parameters were found valid."""
-        policy = None
+        facts = None
         if self._resource_policies is not None:
-            policy = await self._resource_policies(context, parameters)
+            facts = await self._resource_policies(context, parameters)
         request = request_keys(context.source, context.headers, context.secure)
         subjects = list(self._subjects(operation, context, parameters))
         if not subjects and operation not in _FREE:
             raise AccessDenied(f"{operation} names nothing that could be allowed.")
         for subject in subjects:
-            # A resource's policy has no say in what else an operation needs, as iam:PassRole.
-            concerned = policy if policy is not None and subject.resource == policy.arn else None
-            self._authorizer.check(context.principal, subject, concerned, request)
+            # A resource has no say in what else an operation needs, as iam:PassRole.
+            concerned = facts if facts is not None and subject.resource == facts.arn else None
+            policy = concerned.policy if concerned is not None else None
+            if concerned is None or concerned.says_otherwise(subject):
+                self._authorizer.check(context.principal, subject, policy, request)
+            if concerned is not None:
+                keys = (*request, *concerned.keys)
+                self._authorizer.check(context.principal, subject, policy, keys)
 
 
 def request_keys(source: str, headers: dict[str, str], secure: bool) -> Keys:
@@ -92,37 +116,61 @@ def request_keys(source: str, headers: dict[str, str], secure: bool) -> Keys:
     return tuple((name, (value,)) for name, value in pairs if value)
 
 
-def of_functions(catalog: Catalog) -> ResourcePolicies:
-    """The policies of functions, versions and aliases."""
+def of_functions(catalog: Catalog, mappings: EventSourceCatalog) -> ResourcePolicies:
+    """What is known of functions, versions, aliases and event source mappings."""
 
-    async def found(context: Context, parameters: Parameters) -> ResourcePolicy | None:
-        if "FunctionName" not in parameters:
-            return None
-        named = parse_function(str(parameters["FunctionName"]))
-        if named is None:
-            return None
-        qualifier = parameters.get("Qualifier") or named.qualifier
+    async def found(context: Context, parameters: Parameters) -> Facts | None:
         try:
-            account = named.account or context.account
-            function = await catalog.get(account, context.region, named.name)
+            if "UUID" in parameters:
+                return await of_mapping(context, str(parameters["UUID"]))
+            return await of_function(context, parameters)
         except ResourceNotFound:
             return None
-        policy = function.policies.get(qualifier or LATEST)
-        if policy is None:
+
+    async def of_mapping(context: Context, uuid: str) -> Facts:
+        mapping = await mappings.get(context.account, context.region, uuid)
+        fed: Keys = (("lambda:functionarn", (mapping.function_arn,)),)
+        return Facts(mapping.arn, None, fed + tag_keys(mapping.tags))
+
+    async def of_function(context: Context, parameters: Parameters) -> Facts | None:
+        text = parameters.get("FunctionName") or parameters.get("Resource")
+        named = parse_function(str(text)) if text else None
+        if named is None:
             return None
-        document = {"Version": policy.version, "Statement": list(policy.statements)}
-        arn = f"arn:aws:lambda:{context.region}:{account}:function:{_function(parameters)}"
-        return ResourcePolicy(policy.revision_id, arn, lambda: json.dumps(document))
+        account = named.account or context.account
+        function = await catalog.get(account, context.region, named.name)
+        qualifier = parameters.get("Qualifier") or named.qualifier
+        # What is named by its ARN alone, its tags, has no policy.
+        stated = (
+            function.policies.get(qualifier or LATEST) if "FunctionName" in parameters else None
+        )
+        if stated is None and not function.tags:
+            return None
+        name = f"{named.name}:{qualifier}" if qualifier else named.name
+        arn = f"arn:aws:lambda:{context.region}:{account}:function:{name}"
+        policy = None
+        if stated is not None:
+            document = {"Version": stated.version, "Statement": list(stated.statements)}
+            policy = ResourcePolicy(stated.revision_id, arn, lambda: json.dumps(document))
+        return Facts(arn, policy, tag_keys(function.tags))
 
     return found
+
+
+def tag_keys(tags: dict[str, str]) -> Keys:
+    """The context keys of a resource's tags."""
+    return tuple((f"aws:resourcetag/{name.lower()}", (value,)) for name, value in tags.items())
 
 
 def of_lambda(operation: str, context: Context, parameters: Parameters) -> Iterator[Subject]:
     """The Lambda API's."""
     account = _owner(context, parameters)
     action = "lambda:" + _LAMBDA_ACTIONS.get(operation, operation)
-    invokes = operation in _LAMBDA_ACTIONS
-    keys = () if invokes else tuple(_lambda_keys(operation, context, account, parameters))
+    if operation in _LAMBDA_ACTIONS and "FunctionName" in parameters:
+        place = f"arn:aws:lambda:{context.region}:{account}"
+        yield Subject(action, f"{place}:function:{_function(parameters)}", account)
+        return
+    keys = tuple(_lambda_keys(operation, context, account, parameters))
     for resource in _of_lambda(operation, context, account, parameters):
         yield Subject(action, resource, account, keys)
     for layer in parameters.get("Layers", ()):
@@ -232,6 +280,7 @@ def of_iam(directory: Directory) -> Subjects:
     def subjects(operation: str, context: Context, parameters: Parameters) -> Iterator[Subject]:
         account = context.account
         resource = str(parameters.get("PolicyArn", "*"))
+        holder: Holder | None = None
         named = [kind for kind in _KINDS if f"{kind.capitalize()}Name" in parameters]
         if "PolicyName" in parameters and not named:
             path = parameters.get("Path", "/")
@@ -241,8 +290,11 @@ def of_iam(directory: Directory) -> Subjects:
             kind = named[-1]
             name = str(parameters[f"{kind.capitalize()}Name"])
             holder = directory.find(account, kind, name)
-            path = parameters.get("Path", "/") if holder is None else holder.path
-            resource = f"arn:aws:iam::{account}:{kind}{path}{name}"
+            if holder is not None:
+                # By its own spelling: names differ in more than their case.
+                resource = holder.arn
+            else:
+                resource = f"arn:aws:iam::{account}:{kind}{parameters.get('Path', '/')}{name}"
         elif "AccessKeyId" in parameters:
             owner = directory.key_owner(parameters["AccessKeyId"])
             resource = owner.arn if owner is not None and owner.account == account else "*"
@@ -251,8 +303,9 @@ def of_iam(directory: Directory) -> Subjects:
         keys: tuple[tuple[str, str], ...] = ()
         if "PolicyArn" in parameters and named:
             keys = (("iam:policyarn", str(parameters["PolicyArn"])),)
-        if "PermissionsBoundary" in parameters:
-            keys += (("iam:permissionsboundary", str(parameters["PermissionsBoundary"])),)
+        boundary = parameters.get("PermissionsBoundary", holder.boundary if holder else "")
+        if boundary:
+            keys += (("iam:permissionsboundary", str(boundary)),)
         yield Subject(f"iam:{operation}", resource, account, keys)
 
     return subjects

@@ -9,14 +9,14 @@ from lambent.errors import RequestEntityTooLarge, RequestTooLarge, ServiceError
 
 # What AWS takes for CreateFunction: an archive of 50 MB in base64, and the rest.
 CODE_BYTES = 70_167_211
-# Of every operation that is not named below.
+# Of every operation that is not named below; of forms see ``aws.query``.
 PLAIN_BYTES = 256 * 1024
 # A batch of 1 MiB of messages, as JSON: a message's control characters take up to six bytes each.
-LOG_EVENTS_BYTES = 8 * 1024 * 1024
-METRIC_BYTES = 1024 * 1024
+LOG_EVENTS_BYTES = 6 * 1024 * 1024
+# Bodies over this size are read and checked beside the event loop.
+ASIDE_BYTES = 64 * 1024
 
 LOGS = {"PutLogEvents": LOG_EVENTS_BYTES}
-METRICS = {"PutMetricData": METRIC_BYTES}
 
 
 def of_lambda(payload_bytes: int) -> Mapping[str, int]:

@@ -125,7 +125,7 @@ def _series(context: Context, parameters: Parameters) -> Series:
 
 
 def _check(start: float, end: float, period: int) -> None:
-    if start >= end:
+    if not start < end:  # nor is it where one of them is not a number
         raise InvalidParameterValue(
             "The parameter StartTime must be less than the parameter EndTime."
         )

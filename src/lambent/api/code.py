@@ -43,13 +43,13 @@ class CodeTaker:
                 raise RequestEntityTooLarge(
                     f"Zipped size must be smaller than {self._zipped_bytes} bytes"
                 )
-            return await self._lifecycle.take(data)
+            return await self._lifecycle.take(data, context.account)
         if not bucket or not key:
             raise InvalidParameterValue("Please provide a source for function code.")
         try:
             objects = self._objects(context.principal)
             return await self._lifecycle.take_stream(
-                objects.read(bucket, key, code.get("S3ObjectVersion"))
+                objects.read(bucket, key, code.get("S3ObjectVersion")), context.account
             )
         except ObjectError as error:
             raise InvalidParameterValue(

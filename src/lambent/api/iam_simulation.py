@@ -22,7 +22,8 @@ from lambent.iam.policy.evaluation import Policies, Request, Requester, evaluate
 
 _KINDS: tuple[Kind, ...] = ("user", "role", "group")
 _MOST = 1000
-_MOST_TEXT = 262_144
+# Characters of all policies together; IAM takes no longer document.
+_MOST_TEXT = 131_072
 
 Parameters = dict[str, Any]
 

@@ -6,12 +6,12 @@ import abc
 import asyncio
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from lambent import ids
 from lambent.api.authorization import Authorization
-from lambent.api.body_limits import PLAIN_BYTES, BodyLimit
+from lambent.api.body_limits import ASIDE_BYTES, PLAIN_BYTES, BodyLimit
 from lambent.api.context import Context, Handler
 from lambent.aws import parse, serialize, validate
 from lambent.aws import query as aws_query
@@ -118,28 +118,41 @@ class _ModelledService(abc.ABC):
         """An error on this service's wire."""
 
     async def _answer(
-        self, operation: Operation, context: Context, parameters: dict[str, Any]
+        self,
+        operation: Operation,
+        context: Context,
+        size: int,
+        read: Callable[..., dict[str, Any]],
+        *request: Any,
     ) -> dict[str, Any]:
-        """What an operation answers to parameters that are valid, if the caller may ask."""
-        handler = _handler(operation, self._handlers, parameters)
+        """What an operation answers, if its parameters are valid and the caller may ask.
+
+        read: reads the operation's parameters from a request of so many bytes; a large one is read
+        and checked beside the event loop.
+        """
+        if size > ASIDE_BYTES:
+            parameters = await asyncio.to_thread(_checked, operation, read, *request)
+        else:
+            parameters = _checked(operation, read, *request)
+        handler = self._handlers.get(operation.name)
+        if handler is None:
+            raise _not_offered(operation.name, operation.errors)
         others = self._authorization.crosses_accounts(context, parameters)
         if others or not context.principal.is_root:
             await self._authorization.check(operation.name, context, parameters)
         return await handler(context, parameters)
 
 
-def _handler(
-    operation: Operation, handlers: dict[str, Handler], parameters: dict[str, Any]
-) -> Handler:
-    """Who handles an operation with these parameters, found valid."""
+def _checked(
+    operation: Operation, read: Callable[..., dict[str, Any]], *request: Any
+) -> dict[str, Any]:
+    """An operation's parameters, found valid."""
+    parameters = read(operation, *request)
     try:
         validate.validate(operation.input, parameters)
     except validate.ValidationError as error:
         raise ValidationFailed(str(error)) from None
-    handler = handlers.get(operation.name)
-    if handler is None:
-        raise _not_offered(operation.name, operation.errors)
-    return handler
+    return parameters
 
 
 class RestService(_ModelledService):
@@ -168,15 +181,14 @@ class RestService(_ModelledService):
         if found is None:
             raise UnknownOperation(f"There is no operation {method} {path[:200]}")
         operation, labels = found
+        large = len(body) > FROM_BYTES and operation.takes.body
+        read = parse.parse_large_rest if large else parse.parse_rest
         try:
-            request = (operation, labels, query, context.headers, body)
-            if len(body) > FROM_BYTES and operation.takes.body:
-                parameters = await asyncio.to_thread(parse.parse_large_rest, *request)
-            else:
-                parameters = parse.parse_rest(*request)
+            result = await self._answer(
+                operation, context, len(body), read, labels, query, context.headers, body
+            )
         except parse.SerializationError as error:
             raise SerializationFailed(str(error)) from None
-        result = await self._answer(operation, context, parameters)
         response = serialize.serialize_rest(operation, result)
         response.request_id = result.get("RequestId", "")
         return response
@@ -205,10 +217,9 @@ class JsonService(_ModelledService):
         if operation is None:
             raise _not_offered(name)
         try:
-            parameters = parse.parse_json(operation, body)
+            result = await self._answer(operation, context, len(body), parse.parse_json, body)
         except parse.SerializationError as error:
             raise SerializationFailed(str(error)) from None
-        result = await self._answer(operation, context, parameters)
         for name, member in operation.output.members.items() if operation.output else ():
             if member.shape.event_stream:
                 return serialize.serialize_json_stream(member.shape, result[name])
@@ -237,11 +248,9 @@ class QueryService(_ModelledService):
             operation = self._model.operations.get(name)
             if operation is None:
                 raise InvalidAction(f"Could not find operation {name[:100]}")
-            parameters = aws_query.parameters(operation, form)
+            result = await self._answer(operation, context, len(body), aws_query.parameters, form)
         except parse.SerializationError as error:
             raise MalformedInput(str(error)) from None
-        try:
-            result = await self._answer(operation, context, parameters)
         except ValidationFailed as error:
             # The same words under the code that these services have for it.
             raise ValidationError(error.message) from None
@@ -276,10 +285,9 @@ class RpcService(JsonService):
             if found[1] != self._model.target_prefix or operation is None:
                 raise _not_offered(found[2][:100])
             try:
-                parameters = parse.parse_cbor(operation, body)
+                result = await self._answer(operation, context, len(body), parse.parse_cbor, body)
             except parse.SerializationError as error:
                 raise SerializationFailed(str(error)) from None
-            result = await self._answer(operation, context, parameters)
             return serialize.serialize_cbor(operation, result)
         except ServiceError as error:
             return serialize.serialize_cbor_error(error.code, error.status, error.message)

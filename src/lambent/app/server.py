@@ -162,7 +162,13 @@ class App:
         self.languages = host.languages
         self.catalog = Catalog(self.store)
         self.lifecycle = Lifecycle(
-            self.catalog, self.layers, self.blobs, code, settings.unzipped_bytes, self._sign
+            self.catalog,
+            self.layers,
+            self.blobs,
+            code,
+            settings.unzipped_bytes,
+            settings.account_code_megabytes * 1024 * 1024,
+            self._sign,
         )
         try:
             self.backend = await open_backend(settings, host, self.clock, self.warnings)
@@ -199,7 +205,10 @@ class App:
             ),
         )
         self.lifecycle.attach(
-            factory.warm, self.pool.retire, functools.partial(provision, self.pool)
+            factory.warm,
+            self.pool.retire,
+            functools.partial(provision, self.pool),
+            self.pool.versions,
         )
         router = DirectRouter()
         router.announce(LocalExecutor(self.pool))
@@ -394,7 +403,10 @@ class App:
             "lambda": RestService(
                 model.load("lambda"),
                 self._lambda_handlers(),
-                asks(authorization.of_lambda, authorization.of_functions(self.catalog)),
+                asks(
+                    authorization.of_lambda,
+                    authorization.of_functions(self.catalog, self.mappings),
+                ),
                 body_limits.of_lambda(self.settings.payload_bytes),
             ),
             "iam": QueryService(
@@ -416,7 +428,7 @@ class App:
                 metrics_model,
                 operations.handlers_of(metrics_model, CloudWatch(self.metrics)),
                 asks(authorization.of_cloudwatch),
-                body_limits.METRICS,
+                {},
             ),
             "logs": JsonService(
                 logs_model,

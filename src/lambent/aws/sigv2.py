@@ -54,7 +54,7 @@ def read_claim(query: dict[str, list[str]], region: str) -> Claim | None:
     ):
         return None
     expires = query["Expires"][0]
-    if not expires.isdecimal() or len(expires) > 12:
+    if not (expires.isascii() and expires.isdecimal()) or len(expires) > 12:
         raise SignatureError("AccessDenied", f"Invalid date (should be seconds): {expires[:32]}")
     access_key = query["AWSAccessKeyId"][0]
     if not is_access_key(access_key):

@@ -30,7 +30,10 @@ HEX64 = re.compile("[0-9a-f]{64}")
 _ACCESS_KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _DAY = re.compile("[0-9]{8}")
 _REGION = re.compile("[a-z0-9-]{1,64}")
+_EXPIRES = re.compile("[0-9]{1,6}")
 _KEYS_CACHED = 1024
+# Characters of a text from outside that is kept for the next request.
+_LONGEST_KEPT = 1024
 
 
 class SignatureError(Exception):
@@ -110,7 +113,8 @@ def _header_claim(authorization: str, headers: dict[str, str]) -> Claim:
             "IncompleteSignatureException",
             "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.",
         )
-    scope, signed_headers = _credential(before)
+    read = _credential if len(before) <= _LONGEST_KEPT else _credential.__wrapped__
+    scope, signed_headers = read(before)
     token = headers.get("x-amz-security-token")
     return Claim(scope, stamp, signed_headers, signature, token)
 
@@ -141,7 +145,7 @@ def _query_claim(query: dict[str, list[str]]) -> Claim:
     if one("X-Amz-Algorithm") != ALGORITHM:
         raise SignatureError("IncompleteSignatureException", "Unsupported signing algorithm.")
     expires = one("X-Amz-Expires")
-    if not expires.isdecimal() or not 0 < int(expires) <= LONGEST_PRESIGNED:
+    if not _EXPIRES.fullmatch(expires) or not 0 < int(expires) <= LONGEST_PRESIGNED:
         raise SignatureError("IncompleteSignatureException", "X-Amz-Expires must be 1 to 604800.")
     tokens = query.get("X-Amz-Security-Token")
     return Claim(
@@ -192,7 +196,7 @@ def _stamp(seconds: float) -> str:
 
 def check_time(claim: Claim, now: float) -> None:
     """Refuse a claim of another day than it says, too old, or from the future."""
-    signed_at = _read_stamp(claim.stamp)
+    signed_at = _read_stamp(claim.stamp) if len(claim.stamp) < _LONGEST_KEPT else None
     if signed_at is None:
         raise SignatureError(
             "IncompleteSignatureException", "Date must be in ISO-8601 'basic format'."
@@ -256,13 +260,18 @@ class SigningKeys:
 
 
 @functools.lru_cache(1024)
-def canonical_path(path: str, service: str) -> str:
-    """The path as it is signed: normalised and encoded once more, but for S3 as it is."""
+def _canonical_path(path: str, service: str) -> str:
     if service == "s3":
         return quote(path, safe="/-_.~%") or "/"
     if "%" not in path and "//" not in path and "/." not in path:
         return quote(path, safe="/-_.~") or "/"
     return quote(_normalised(path), safe="/-_.~")
+
+
+def canonical_path(path: str, service: str) -> str:
+    """The path as it is signed: normalised and encoded once more, but for S3 as it is."""
+    encode = _canonical_path if len(path) <= _LONGEST_KEPT else _canonical_path.__wrapped__
+    return encode(path, service)
 
 
 def _normalised(path: str) -> str:

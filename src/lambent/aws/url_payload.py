@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
+
+from lambent.aws import jsontext
 
 # What comes between the head of a streamed response and its body, and how long a head may be.
 SEPARATOR = bytes(8)
@@ -114,7 +115,7 @@ def event(
     if request.body:
         document["body"] = text if text is not None else base64.b64encode(request.body).decode()
     document["isBase64Encoded"] = bool(request.body) and text is None
-    return json.dumps(document).encode()
+    return jsontext.encode(document)
 
 
 def _parameters(query: str) -> dict[str, str]:
@@ -139,8 +140,8 @@ def _text(content_type: str, body: bytes) -> str | None:
 def response(payload: bytes) -> HttpResponse:
     """What a function's answer means; raises BadAnswer."""
     try:
-        answer = json.loads(payload or b"null")
-    except (ValueError, RecursionError):
+        answer = jsontext.decode(payload or b"null")
+    except ValueError:
         answer = None
     if not isinstance(answer, dict) or "statusCode" not in answer:
         return HttpResponse(200, [("Content-Type", "application/json")], payload)

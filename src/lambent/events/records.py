@@ -51,9 +51,9 @@ def dead_letter(event: Event) -> dict[str, tuple[str, str]]:
     message = ""
     if event.answer is not None:
         try:
-            document = json.loads(event.answer.payload)
+            document = jsontext.decode(event.answer.payload)
             message = str(document.get("errorMessage", "")) if isinstance(document, dict) else ""
-        except (ValueError, RecursionError):
+        except ValueError:
             message = event.answer.payload.decode("utf-8", "replace")
     text = _NOT_TEXT.sub("\ufffd", message)
     cut = text.encode()[:_MESSAGE_BYTES].decode("utf-8", "ignore")

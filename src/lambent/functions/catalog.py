@@ -35,6 +35,8 @@ def update_in_progress(arn: str) -> ResourceConflict:
     )
 
 
+Watcher = Callable[[str, Function | None], None]
+
 Target = tuple[FunctionVersion, int | None]
 """A version to run, and its function's reserved concurrency if it has one."""
 
@@ -71,6 +73,7 @@ class Catalog:
         self._usage: dict[tuple[str, str], dict[str, Usage]] = {}
         self._reserved: dict[tuple[str, str], int] = {}
         self._urls: dict[str, tuple[str, str, str]] = {}
+        self._watcher: Watcher = lambda key, function: None
         self._counted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def get(self, account: str, region: str, name: str) -> Function:
@@ -145,6 +148,11 @@ class Catalog:
     def _observe(self, key: str, function: Function | None) -> None:
         account, region, name = key.split("/")
         self._count((account, region), name, function)
+        self._watcher(key, function)
+
+    def watch(self, watcher: Watcher) -> None:
+        """Have every change told that was stored, by key, with None where a function is gone."""
+        self._watcher = watcher
 
     def _count(self, owner: tuple[str, str], name: str, function: Function | None) -> None:
         used = self._usage.setdefault(owner, {})

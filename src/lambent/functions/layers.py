@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from lambent.errors import InvalidParameterValue, ResourceConflict, ResourceNotFound
@@ -45,6 +45,10 @@ class Layer:
     last: int = 0
     versions: dict[str, LayerVersion] = field(default_factory=dict)
 
+    def digests(self) -> set[str]:
+        """Every archive it needs."""
+        return {version.digest for version in self.versions.values()}
+
     @property
     def arn(self) -> str:
         """Its ARN, without a version."""
@@ -78,11 +82,25 @@ def parse_version_arn(arn: str) -> LayerReference | None:
     return LayerReference(match["account"], match["region"], match["name"], int(match["number"]))
 
 
+Watcher = Callable[[str, Layer | None], None]
+Hold = Callable[[str], Awaitable[None]]
+
+
 class LayerCatalog:
     """Layers of all accounts and regions."""
 
     def __init__(self, store: Store) -> None:
-        self._layers = Repository(store, PREFIX, Layer)
+        self._watcher: Watcher = lambda key, layer: None
+        self._hold: Hold | None = None
+        self._layers = Repository(store, PREFIX, Layer, lambda *changed: self._watcher(*changed))
+
+    def watch(self, watcher: Watcher, hold: Hold) -> None:
+        """Have every change told that was stored, by key, with None where a layer is gone.
+
+        hold: keeps an archive for the task that looked up what it is of.
+        """
+        self._watcher = watcher
+        self._hold = hold
 
     async def get(self, account: str, region: str, name: str) -> Layer:
         """The layer; raises ResourceNotFound."""
@@ -101,6 +119,8 @@ class LayerCatalog:
         version = layer.versions.get(str(number))
         if version is None:
             raise ResourceNotFound("The resource you requested does not exist.")
+        if self._hold is not None:
+            await self._hold(version.digest)
         return layer, version
 
     async def publish(
@@ -159,10 +179,9 @@ class LayerCatalog:
         found = await self._layers.everything(f"{account}/{region}/")
         return [layer for layer in found if layer.versions]
 
-    async def digests(self) -> set[str]:
-        """Every archive a layer version needs."""
-        layers = await self._layers.everything()
-        return {version.digest for layer in layers for version in layer.versions.values()}
+    def each(self) -> AsyncIterator[Layer]:
+        """All layers there are."""
+        return self._layers.each()
 
     def close(self) -> None:
         """Stop watching."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from lambent import ids
 from lambent.blobs.base import Blobs
-from lambent.errors import InvalidParameterValue, LambentError
+from lambent.errors import CodeStorageExceeded, InvalidParameterValue, LambentError
 from lambent.functions import package
 from lambent.functions.catalog import Catalog
-from lambent.functions.layers import LayerCatalog
+from lambent.functions.code_use import CodeUse
+from lambent.functions.layers import Layer, LayerCatalog
 from lambent.functions.package import CodeCache, Package
 from lambent.functions.types import Function, FunctionVersion
 
@@ -21,6 +22,7 @@ _log = logging.getLogger(__name__)
 
 Warm = Callable[[FunctionVersion], Awaitable[None]]
 Retire = Callable[[Callable[[FunctionVersion], bool]], None]
+Versions = Callable[[], Iterable[FunctionVersion]]
 Sign = Callable[[str, str, str], str]
 """(endpoint, region, path) → a URL that may be fetched for a while."""
 
@@ -35,58 +37,79 @@ class Lifecycle:
         blobs: Blobs,
         code: CodeCache,
         unzipped_bytes: int,
+        account_bytes: int,
         sign: Sign,
     ) -> None:
+        """account_bytes: of the disk, for the archives and trees of one account."""
         self._catalog = catalog
         self._layers = layers
         self._blobs = blobs
         self._code = code
         self._unzipped_bytes = unzipped_bytes
         self._sign = sign
+        self._account_bytes = account_bytes
         self._tasks: set[asyncio.Task[None]] = set()
-        # What requests brought while the sweep of the start was still looking.
-        self._taken: set[str] | None = set()
+        self._use = CodeUse(self._remove, self._mounted)
+        catalog.watch(lambda key, function: self._use.observe(key, _names(function)))
+        layers.watch(
+            lambda key, layer: self._use.observe(f"{key}/layer", _names_of(layer)), self._use.hold
+        )
+        self._versions: Versions = lambda: ()
         self._warm: Warm | None = None
         self._provision: Callable[[Function], None] | None = None
         self._retire: Retire | None = None
 
-    def attach(self, warm: Warm, retire: Retire, provision: Callable[[Function], None]) -> None:
-        """The pool that gets ready for, keeps, and lets go of, versions."""
+    def attach(
+        self,
+        warm: Warm,
+        retire: Retire,
+        provision: Callable[[Function], None],
+        versions: Versions,
+    ) -> None:
+        """The pool that gets ready for, keeps, and lets go of, versions.
+
+        versions: of which there are environments.
+        """
+        self._versions = versions
         self._warm = warm
         self._provision = provision
         self._retire = retire
 
-    async def take(self, data: bytes) -> Package:
-        """Check an archive, store it durably and unpack it; raises InvalidParameterValue."""
+    async def take(self, data: bytes, account: str) -> Package:
+        """Check an archive, store it durably and unpack it.
+
+        It is kept until the task at hand is over, and for as long as a function or a layer of the
+        account names it.  Raises InvalidParameterValue, CodeStorageExceeded.
+        """
         checked = await asyncio.to_thread(package.inspect, data, self._unzipped_bytes)
 
         async def once() -> AsyncIterator[bytes]:
             yield data
 
-        self._keep(checked.digest)
+        await self._use.hold(checked.digest)
+        self._check_room(account, checked)
         if not await self._blobs.exists(checked.digest):
             await self._blobs.put(once())
         await self.unpacked(checked.digest)
         return checked
 
-    async def take_stream(self, chunks: AsyncIterator[bytes]) -> Package:
+    async def take_stream(self, chunks: AsyncIterator[bytes], account: str) -> Package:
         """Like ``take``, for an archive that comes in pieces."""
         digest = await self._blobs.put(self._bounded(chunks))
-        self._keep(digest)
+        await self._use.hold(digest)
         archive = await self._blobs.local(digest)
-        try:
-            checked = await asyncio.to_thread(
-                package.inspect_file, archive, digest, self._unzipped_bytes
-            )
-        except InvalidParameterValue:
-            await self._blobs.delete(digest)  # nothing can be using what is no archive
-            raise
+        checked = await asyncio.to_thread(
+            package.inspect_file, archive, digest, self._unzipped_bytes
+        )
+        self._check_room(account, checked)
         await self.unpacked(digest)
         return checked
 
-    def _keep(self, digest: str) -> None:
-        if self._taken is not None:
-            self._taken.add(digest)
+    def _check_room(self, account: str, checked: Package) -> None:
+        if self._use.names(account, checked.digest):
+            return
+        if self._use.total(account) + checked.size + checked.unpacked > self._account_bytes:
+            raise CodeStorageExceeded
 
     async def _bounded(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """What is larger zipped than it may be unzipped need not be read to its end."""
@@ -109,7 +132,7 @@ class Lifecycle:
 
     async def layers(self, digests: tuple[str, ...]) -> Path:
         """The tree of a function's layers, the later over the earlier."""
-        self._keep(package.merged_name(digests))
+        await self._use.hold(package.merged_name(digests))
         for digest in digests:
             await self.unpacked(digest)
         return await self._code.merged(digests)
@@ -119,8 +142,30 @@ class Lifecycle:
         target = self._code.path(digest)
         if target.exists():
             return target
+        await self._use.hold(digest)
         archive = await self._blobs.local(digest)
-        return await self._code.ensure(digest, archive, self._unzipped_bytes)
+        await self._code.ensure(digest, archive, self._unzipped_bytes)
+        await self._measure(digest)
+        return target
+
+    async def _measure(self, name: str) -> None:
+        """Find out how much of the disk an archive and its tree take."""
+        if not self._use.is_measured(name):
+            size = await asyncio.to_thread(self._code.size, name)
+            if not package.is_merged(name):
+                size += (await self._blobs.local(name)).stat().st_size
+            self._use.measured(name, size)
+
+    def _mounted(self) -> Iterator[str]:
+        """What environments use that there are now."""
+        for version in self._versions():
+            yield from _names_of_version(version)
+
+    async def _remove(self, name: str) -> None:
+        """See ``code_use.Remove``."""
+        if not package.is_merged(name):
+            await self._blobs.delete(name)
+        await asyncio.to_thread(self._code.remove, name)
 
     def location(self, endpoint: str, region: str, digest: str) -> str:
         """A URL from which an archive can be downloaded."""
@@ -172,30 +217,47 @@ class Lifecycle:
     async def resume(self) -> None:
         """After a start: finish what was pending, forget code nobody needs any more."""
         known = set(await self._blobs.digests()) | set(self._code.digests())
-        needed = await self._layers.digests()
+        async for layer in self._layers.each():
+            owner = f"{layer.account}/{layer.region}/{layer.name}/layer"
+            self._use.count(owner, layer.digests())
         async for function in self._catalog.each():
             self._catalog.count(function)
-            needed |= function.digests() | {
-                package.merged_name(each.configuration.layer_digests)
-                for each in function.every_version()
-                if each.configuration.layers
-            }
+            latest = function.latest
+            self._use.count(f"{latest.account}/{latest.region}/{latest.name}", _names(function))
             if function.provisioned and self._provision is not None:
                 self._provision(function)
-            if function.latest.state == "Pending" or (
-                function.latest.last_update_status == "InProgress"
-            ):
+            if latest.state == "Pending" or latest.last_update_status == "InProgress":
                 self.activate(function)
         self._catalog.counted()
-        for digest in known - needed - (self._taken or set()):
-            if not package.is_merged(digest):
-                await self._blobs.delete(digest)
-            await asyncio.to_thread(self._code.remove, digest)
-        self._taken = None
+        await self._use.counted(known)
+        for name in known:
+            try:
+                await self._measure(name)
+            except FileNotFoundError:
+                continue  # removed in the meantime
 
     async def close(self) -> None:
         """Finish what is in progress."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._use.close()
+
+
+def _names_of_version(version: FunctionVersion) -> set[str]:
+    """What a version needs: archives, and the tree of its layers."""
+    configuration = version.configuration
+    names = configuration.digests()
+    if configuration.layers:
+        names.add(package.merged_name(configuration.layer_digests))
+    return names
+
+
+def _names(function: Function | None) -> set[str]:
+    versions = function.every_version() if function is not None else []
+    return set().union(*map(_names_of_version, versions))
+
+
+def _names_of(layer: Layer | None) -> set[str]:
+    return layer.digests() if layer is not None else set()
 
 
 def _active(function: Function) -> Function:

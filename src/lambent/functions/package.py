@@ -281,7 +281,41 @@ def _whole(target: Path) -> Iterator[Path]:
             if not target.exists():
                 raise
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        if work.exists():
+            remove_tree(work)
+
+
+def remove_tree(root: Path) -> None:
+    """Remove a folder with all in it: however deep, and whatever its modes forbid."""
+    folders = [str(root)]
+    for folder in folders:  # which grows meanwhile
+        os.chmod(folder, 0o700)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                else:
+                    os.unlink(entry.path)
+    for folder in reversed(folders):
+        os.rmdir(folder)
+
+
+def tree_size(root: Path) -> int:
+    """Bytes of the disk that a folder takes with all in it, 0 if there is none."""
+    if not root.is_dir():
+        return 0
+    total = 0
+    folders = [str(root)]
+    for folder in folders:  # which grows meanwhile
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+        except PermissionError:  # of an ordinary user's own making
+            continue
+    return total
 
 
 def _extract(archive: zipfile.ZipFile, root: Path, limit: int) -> None:
@@ -295,7 +329,8 @@ def _extract(archive: zipfile.ZipFile, root: Path, limit: int) -> None:
         kind = _kind(info)
         if kind == stat.S_IFDIR:
             _make_folder(path)
-            modes.append((path, _permissions(info, 0o755)))
+            # What its owner cannot open, an ordinary user's server could not remove.
+            modes.append((path, _permissions(info, 0o755) | 0o700))
             continue
         _make_folder(path.parent)
         if kind == stat.S_IFLNK:
@@ -384,7 +419,7 @@ class CodeCache:
         same = marker.exists() and marker.read_text() == boot
         for entry in self._root.iterdir():
             if entry.is_dir() and (not same or entry.name.startswith(".")):
-                shutil.rmtree(entry, ignore_errors=True)
+                remove_tree(entry)
         marker.write_text(boot)
 
     def path(self, digest: str) -> Path:
@@ -425,7 +460,16 @@ class CodeCache:
 
     def remove(self, digest: str) -> None:
         """Forget a tree."""
-        shutil.rmtree(self.path(digest), ignore_errors=True)
+        target = self.path(digest)
+        if target.exists():
+            # Whatever happens next, it is not half there.
+            going = self._root / f".going-{digest}"
+            target.rename(going)
+            remove_tree(going)
+
+    def size(self, digest: str) -> int:
+        """Bytes of the disk that a tree takes, 0 if it is not there."""
+        return tree_size(self.path(digest))
 
     def digests(self) -> list[str]:
         """The digests of all trees."""

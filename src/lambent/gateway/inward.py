@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import json
 import logging
-from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +17,7 @@ from lambent.api.context import Context
 from lambent.api.service import Service
 from lambent.aws.serialize import WireResponse
 from lambent.errors import AccessDenied, ServiceError
+from lambent.gateway.stacks import Stacks
 from lambent.http import BodyTooLarge, ClientGone, Exchange
 from lambent.iam.authenticate import Asking, Authenticator, Principal
 from lambent.iam.authorizer import Authorizer, ResourcePolicy, Subject
@@ -29,8 +29,6 @@ _log = logging.getLogger(__name__)
 
 _BODY_BYTES = 16 * 1024 * 1024
 _SESSION_SECONDS = 900
-_STACK_SECONDS = 12 * 3600
-_STACKS = "cloudformation.amazonaws.com"
 # Who asks in its own name there.
 _SERVICES = {f"{name}.amazonaws.com" for name in ("s3", "sns", "events", "scheduler")}
 
@@ -66,6 +64,7 @@ class Inward:
         self._sessions = sessions
         self._directory = directory
         self._authorizer = authorizer
+        self._stacks = Stacks(sessions, directory, authorizer)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __call__(self, exchange: Exchange) -> None:
@@ -115,24 +114,8 @@ class Inward:
 
     def _assumed(self, asked: dict[str, Any]) -> bytes:
         """A session of the role that a stack was given; raises AccessDenied."""
-        account, service, arn = asked["account"], asked["service"], asked["role"]
-        if service != _STACKS:
-            raise AccessDenied(f"{service} does not ask by itself")
-        grant = self._grant(account, arn, service, "AWSCloudFormation")
-        session = self._sessions.issue(replace(grant, forwarded=True), _STACK_SECONDS)
-        told = {
-            "access_key_id": session.access_key_id,
-            "secret": session.secret,
-            "token": session.token,
-        }
+        told = self._stacks.assume(asked["account"], asked["role"], asked["proof"])
         return json.dumps(told).encode()
-
-    def _grant(self, account: str, arn: str, service: str, name: str) -> Grant:
-        """What a role lets a service do in an account; raises AccessDenied."""
-        role = self._directory.find(account, "role", arn.rpartition("/")[2])
-        if role is None or role.arn != arn or not self._authorizer.trusts(arn, service):
-            raise AccessDenied(f"{service} is not authorized to assume the role {arn}")
-        return Grant(account, arn, name, role.identifier)
 
     def _principal(self, asked: dict[str, Any]) -> Principal:
         """In whose name it is asked; raises AccessDenied where a role may not be used."""
@@ -146,7 +129,10 @@ class Inward:
         if not arn:
             asking = Asking(service, asked["source_arn"])
             return Principal(account, "", *place, asking=asking)
-        grant = self._grant(account, arn, service, service.partition(".")[0])
+        role = self._directory.find(account, "role", arn.rpartition("/")[2])
+        if role is None or role.arn != arn or not self._authorizer.trusts(arn, service):
+            raise AccessDenied(f"{service} is not authorized to assume the role {arn}")
+        grant = Grant(account, arn, service.partition(".")[0], role.identifier)
         session = self._sessions.issue(grant, _SESSION_SECONDS)
         return Principal(account, "", *place, session=session)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import replace
 
 from lambent.errors import AccessDenied
@@ -23,8 +24,25 @@ class Stacks:
         self._authorizer = authorizer
 
     def credentials(self, principal: Principal, role: str) -> dict[str, str]:
-        """A session's keys by their names; role: an ARN, or ""; raises AccessDenied."""
-        grant = self._of_role(principal.account, role) if role else _own(principal)
+        """A session's keys by their names; role: an ARN, or ""; raises AccessDenied.
+
+        Those of a role come with a proof that it was passed, with which ``assume`` gives more.
+        """
+        if not role:
+            return self._issue(_own(principal))
+        account = principal.account
+        return {**self._issue(self._of_role(account, role)), "proof": self._proof(account, role)}
+
+    def assume(self, account: str, role: str, proof: str) -> dict[str, str]:
+        """A session of a role that was passed to a stack before; raises AccessDenied."""
+        if not hmac.compare_digest(proof.encode(), self._proof(account, role).encode()):
+            raise AccessDenied(f"{_SERVICE} was not given the role {role}")
+        return self._issue(self._of_role(account, role))
+
+    def _proof(self, account: str, role: str) -> str:
+        return self._sessions.proof("role of a stack", account, role)
+
+    def _issue(self, grant: Grant) -> dict[str, str]:
         session = self._sessions.issue(grant, _SECONDS)
         return {
             "access_key_id": session.access_key_id,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lambent import ids
-from lambent.api.authorization import request_keys
+from lambent.api.authorization import request_keys, tag_keys
 from lambent.aws import sigv4, url_payload
 from lambent.aws.parse import parse_query
 from lambent.aws.url_payload import BadAnswer, Caller, HttpRequest, HttpResponse
@@ -26,6 +26,7 @@ from lambent.functions.catalog import Catalog
 from lambent.functions.response_stream import ResponseStream
 from lambent.functions.types import LATEST, Function, Outcome, Policy, UrlConfig
 from lambent.gateway import cors, origins
+from lambent.gateway.bodies import SMALL_BYTES, receive
 from lambent.http import BodyTooLarge, Exchange
 from lambent.iam.authenticate import Authenticator, Principal
 from lambent.iam.authorizer import Authorizer, ResourcePolicy, Subject
@@ -45,6 +46,10 @@ _BODILESS = (204, 205, 304)
 # What is so in every unsigned request to a URL.
 _OF_URLS = {"lambda:functionurlauthtype", "lambda:invokedviafunctionurl"}
 _MOST_OPEN = 10_000
+# Of an event beside its body, which may be twice as long there; a control character without an
+# escape of its own takes five bytes more.
+_EVENT_BYTES, _ESCAPE_BYTES = 256 * 1024, 5
+_CONTROLS = bytes(each for each in range(0x20) if chr(each) not in "\b\t\n\f\r")
 
 Count = Callable[[Function, str, int, float], None]
 """Told of each request: the function, the qualifier, the answer's status, seconds."""
@@ -138,12 +143,12 @@ class FunctionUrls:
             # Who cannot be let in whatever he sends is told so before he has sent it.
             principal = self._anonymous(call) if config.auth_type == "NONE" else None
             claim = self._claim(call) if principal is None else None
-            body = await exchange.read(self._payload_bytes)
             if claim is not None:
-                principal = self._verified(call, claim, body)
+                principal, body = await self._verified(call, claim)
+            else:
+                body = await exchange.read(self._payload_bytes)
         except BodyTooLarge:
-            message = f"Request must be smaller than {self._payload_bytes} bytes."
-            self._fail(call, 413, "RequestEntityTooLargeException", message)
+            self._too_large(call)
             return
         except AccessDenied:
             self._fail(call, 403, "AccessDeniedException", _FORBIDDEN)
@@ -152,7 +157,13 @@ class FunctionUrls:
             self._fail(call, refused.status, refused.code, refused.message)
             return
         assert principal is not None
-        event = self._event(call, body, principal)
+        if len(body) + _ESCAPE_BYTES * _controls(body) > 2 * self._payload_bytes + _EVENT_BYTES:
+            self._too_large(call)
+            return
+        if len(body) > SMALL_BYTES:
+            event = await asyncio.to_thread(self._event, call, body, principal)
+        else:
+            event = self._event(call, body, principal)
         try:
             if config.invoke_mode == "RESPONSE_STREAM":
                 await self._stream(call, event)
@@ -163,6 +174,10 @@ class FunctionUrls:
         except BadAnswer as bad:
             _log.info("%s answered its URL wrongly: %s", call.function.name, bad)
             self._internal(call)
+
+    def _too_large(self, call: _Call) -> None:
+        message = f"Request must be smaller than {self._payload_bytes} bytes."
+        self._fail(call, 413, "RequestEntityTooLargeException", message)
 
     # -- who may --------------------------------------------------------------------------
 
@@ -181,13 +196,18 @@ class FunctionUrls:
             raise AccessDenied(_FORBIDDEN)
         return claim
 
-    def _verified(self, call: _Call, claim: sigv4.Claim, body: bytes) -> Principal:
-        """Whom it is from, if he may; raises AccessDenied, and what is wrong with a signature."""
-        exchange = call.exchange
-        principal = self._authenticator.authenticate(
-            claim, exchange.method, exchange.path, exchange.query, exchange.headers, body
+    async def _verified(self, call: _Call, claim: sigv4.Claim) -> tuple[Principal, bytes]:
+        """Whom it is from, if he may, and the body.
+
+        Raises AccessDenied, what is wrong with a signature, BodyTooLarge and ClientGone.
+        """
+        principal, received = await receive(
+            self._authenticator, call.exchange, claim, self._payload_bytes
         )
-        return self._admitted(call, principal)
+        try:
+            return self._admitted(call, principal), await received.load()
+        finally:
+            received.close()
 
     def _admitted(self, call: _Call, principal: Principal) -> Principal:
         """Who asks, if policies allow it; raises AccessDenied."""
@@ -206,6 +226,7 @@ class FunctionUrls:
                 return principal
         request = (
             *request_keys(exchange.peer, exchange.headers, exchange.secure),
+            *tag_keys(call.function.tags),
             ("lambda:functionurlauthtype", (call.config.auth_type,)),
             ("lambda:invokedviafunctionurl", ("true",)),
         )
@@ -359,6 +380,11 @@ class FunctionUrls:
         if seconds is not None:
             headers.append(("Retry-After", str(seconds)))
         exchange.respond(status, headers, body)
+
+
+def _controls(body: bytes) -> int:
+    """How many control characters a body has."""
+    return len(body) - len(body.translate(None, _CONTROLS))
 
 
 def _same_for_all(policy: Policy) -> bool:

@@ -56,11 +56,11 @@ class _Refused(Exception):
 class _Names(dict[bytes, str]):
     """Header names as sent → in lower case; remembers those that come again and again."""
 
-    _KEPT = 512
+    _KEPT, _LONGEST = 512, 64
 
     def __missing__(self, raw: bytes) -> str:
         name = raw.decode("latin-1").lower()
-        if len(self) < self._KEPT:
+        if len(self) < self._KEPT and len(raw) <= self._LONGEST:
             self[raw] = name
         return name
 

@@ -305,14 +305,19 @@ class Authorizer:
             if grant.source_identity:
                 keys["aws:sourceidentity"] = [grant.source_identity]
         # A key that comes more than once has several values.
-        for name in dict.fromkeys(name for name, _ in subject.keys):
-            keys[name] = [value for each, value in subject.keys if each == name]
+        for name, _ in subject.keys:
+            keys[name] = []
+        for name, value in subject.keys:
+            keys[name].append(value)
         return keys
 
 
 def _check_length(subject: Subject, request: Keys) -> None:
     """Raise AccessDenied for a value that would take long to compare."""
-    for name, values in (*request, *((name, (value,)) for name, value in subject.keys)):
+    for name, value in subject.keys:
+        if len(value) > LONGEST_VALUE:
+            raise AccessDenied(f"The value of {name} is too long to be compared.")
+    for name, values in request:
         for value in values:
             if len(value) > LONGEST_VALUE:
                 raise AccessDenied(f"The value of {name} is too long to be compared.")

@@ -123,6 +123,11 @@ class Sessions:
             raise ExpiredToken
         return session
 
+    def proof(self, purpose: str, *facts: str) -> str:
+        """What only this server can say of facts; it is the same for the same ones, for ever."""
+        said = json.dumps([purpose, *facts]).encode()
+        return base64.b64encode(self._mac(b"proof", said)).decode()
+
     def _session(self, token: str, grant: Grant, until: int) -> Session:
         identifier = base64.b32encode(self._mac(b"id", token.encode())).decode()[:16]
         secret = base64.b64encode(self._mac(b"secret", token.encode())).decode()[:40]

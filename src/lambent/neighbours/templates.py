@@ -21,7 +21,10 @@ _URLS = ("TemplateURL", "StackPolicyURL", "StackPolicyDuringUpdateURL")
 
 
 def check(parameters: Mapping[str, str]) -> None:
-    """Raise Unreadable if a request's documents are larger than AWS's quotas, or a URL is none."""
+    """Raise Unreadable for what is not offered.
+
+    Documents larger than AWS's quotas, URLs that name no object, the import of resources.
+    """
     for name, most in _LONGEST.items():
         if len(parameters.get(name, "").encode()) > most:
             member = name[0].lower() + name[1:]
@@ -33,6 +36,12 @@ def check(parameters: Mapping[str, str]) -> None:
     for name in _URLS:
         if parameters.get(name):
             object_of(parameters[name])
+    imports = parameters.get("ImportExistingResources", "").lower() == "true"
+    if imports or parameters.get("ChangeSetType") == "IMPORT":
+        raise Unreadable(
+            "ValidationError",
+            "The import of resources is not offered by this version of Lambent.",
+        )
 
 
 def object_of(url: str) -> tuple[str, str]:

@@ -207,9 +207,12 @@ class Metrics:
         self, wanted: Series, start: float, end: float, period: int
     ) -> dict[int, Statistics]:
         """A series' values from start to before end, by the beginning of each period (seconds)."""
-        first = int(start) // _DAY_SECONDS
-        days = min(int(end) // _DAY_SECONDS - first + 1, RETENTION_DAYS + 2)
-        names = [utc((first + n) * _DAY_SECONDS).strftime("%Y-%m-%d") for n in range(days)]
+        now = self._clock.time()
+        # Whatever is asked for, there is nothing before and nothing behind.
+        start = max(start, now - (RETENTION_DAYS + 1) * _DAY_SECONDS)
+        end = min(end, now + _DAY_SECONDS)
+        days = range(int(start) // _DAY_SECONDS, int(end) // _DAY_SECONDS + 1)
+        names = [utc(day * _DAY_SECONDS).strftime("%Y-%m-%d") for day in days]
         stored = await asyncio.to_thread(
             lambda: [row for row in self._rows(names) if row[1] == wanted]
         )

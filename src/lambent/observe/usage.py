@@ -122,7 +122,7 @@ class Usage:
         now = self._clock.time()
         if now >= self._midnight:
             if self._day:
-                self._write(self._day, self._document())
+                self._write(self._day, list(self._today.items()))
             self._day = utc(now).strftime("%Y-%m-%d")
             self._midnight = (now // _DAY_SECONDS + 1) * _DAY_SECONDS
             self._today = self._read(self._day)
@@ -132,9 +132,6 @@ class Usage:
         return found
 
     # -- files ----------------------------------------------------------------------------
-
-    def _document(self) -> str:
-        return json.dumps([[*name, asdict(day)] for name, day in self._today.items()])
 
     def _read(self, day: str) -> dict[Name, Day]:
         try:
@@ -146,7 +143,8 @@ class Usage:
             _log.error("the usage of %s cannot be read: %s", day, error)
             return {}
 
-    def _write(self, day: str, document: str) -> None:
+    def _write(self, day: str, used: list[tuple[Name, Day]]) -> None:
+        document = json.dumps([[*name, asdict(each)] for name, each in used])
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             temporary = self._folder / f"{day}.new"
@@ -170,7 +168,8 @@ class Usage:
             self._timer.cancel()
             self._timer = None
         if self._day:
-            await asyncio.to_thread(self._write, self._day, self._document())
+            # Written out by the thread, too: it takes a while where there are many functions.
+            await asyncio.to_thread(self._write, self._day, list(self._today.items()))
 
     # -- reports --------------------------------------------------------------------------
 

@@ -480,6 +480,10 @@ class Pool:
                 line.failed = False
                 self._want(line)
 
+    def versions(self) -> list[FunctionVersion]:
+        """The versions of which there are environments, or are to be."""
+        return [line.version for line in self._lines.values()]
+
     @property
     def size(self) -> int:
         """Environments there are, starting ones included."""

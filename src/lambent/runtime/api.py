@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from lambent.aws import jsontext
 from lambent.functions.response_stream import ResponseStream
 from lambent.functions.types import Invocation
 from lambent.http import BodyTooLarge, ClientGone, Exchange, HttpLimits, HttpServer
@@ -353,9 +354,9 @@ def _error_of(exchange: Exchange, body: bytes | None, unknown: str) -> ReportedE
     payload = body or b"{}"
     kind = exchange.headers.get(_ERROR_TYPE_HEADER, "")
     try:
-        document = json.loads(payload)
+        document = jsontext.decode(payload)
         told = document.get("errorType", "") if isinstance(document, dict) else ""
-    except (ValueError, RecursionError):
+    except ValueError:
         payload = json.dumps({"errorMessage": "", "errorType": kind or unknown}).encode()
         told = ""
     for candidate in (kind, told):

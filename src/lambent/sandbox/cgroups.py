@@ -23,6 +23,8 @@ _MOUNTS = "/proc/self/mountinfo"
 _LEAF = "/lambent-server"
 # The processes and threads of a function, and their init.
 MOST_PROCESSES = 1024 + 1
+# Of all functions together: this part of the host's pids, so that the rest is the host's.
+_PART_OF_PIDS = 0.75
 _EFD_FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -102,6 +104,13 @@ def _field(text: str, name: str) -> int:
         if key == name:
             return int(value)
     return 0
+
+
+def _limit_all_processes(root: str) -> None:
+    """Bound the processes of all groups below root together, where that is granted."""
+    with contextlib.suppress(OSError):
+        most = int(_read("/proc/sys/kernel/pid_max"))
+        _write(root + "/pids.max", str(int(most * _PART_OF_PIDS)))
 
 
 def _kill_all(directory: str) -> None:
@@ -285,6 +294,8 @@ class ControlGroupsV1:
         for root in self._roots.values():
             _sweep(root, lambda directory: None)
             os.makedirs(root, exist_ok=True)
+        if "pids" in self._roots:
+            _limit_all_processes(self._roots["pids"])
 
     def remove(self) -> None:
         self.sweep()  # what was still dying at the start is dead now
@@ -375,6 +386,7 @@ class ControlGroupsV2:
 
     def sweep(self) -> None:
         _sweep(self._root, lambda directory: _write(directory + "/cgroup.freeze", "0"))
+        _limit_all_processes(self._root)
 
     def remove(self) -> None:
         self.sweep()  # what was still dying at the start is dead now

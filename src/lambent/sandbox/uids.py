@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
 from lambent.sandbox.base import SandboxError
@@ -17,7 +19,8 @@ from lambent.sandbox.base import SandboxError
 FIRST = 0x7000_0000
 EACH = 1 << 16
 RANGES = 256
-FOLDER = Path("/run/lambent")
+# Where the locks lie, the same for all servers of a host: the first that can be written.
+FOLDERS = (Path("/run/lambent"), Path("/dev/shm/lambent"))
 # A function's, and its extensions', which is the next.
 USERS = 2
 
@@ -25,12 +28,12 @@ USERS = 2
 class Uids:
     """The uids of one server; one given back is the last to be taken again."""
 
-    def __init__(self, folder: Path = FOLDER) -> None:
-        """folder: where the locks lie, the same for all servers of a host; only root may write it.
+    def __init__(self, folders: Sequence[Path] = FOLDERS) -> None:
+        """folders: see FOLDERS.
 
-        Raises SandboxError where every range is held, or the folder cannot be written.
+        Raises SandboxError where every range is held, or no folder can be written.
         """
-        self.first, self._lock = _claim(folder)
+        self.first, self._lock = _claim(_folder(folders))
         self.count = EACH
         self._free = deque(range(self.first, self.first + self.count, USERS))
         self._taken: set[int] = set()
@@ -56,10 +59,21 @@ class Uids:
             self._lock = -1
 
 
+def _folder(folders: Sequence[Path]) -> Path:
+    """The first of these that only this user can write, made if it is not there."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            status = folder.lstat()
+            own = status.st_uid == os.geteuid() and stat.S_ISDIR(status.st_mode)
+            if own and not status.st_mode & 0o022 and os.access(folder, os.W_OK):
+                return folder
+    raise SandboxError(f"no uids for sandboxes: {' and '.join(map(str, folders))} cannot be used")
+
+
 def _claim(folder: Path) -> tuple[int, int]:
     """The first uid of a range that is held from now on, and the descriptor that holds it."""
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
         for number in range(RANGES):
             path = folder / f"uids-{number}"
             lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

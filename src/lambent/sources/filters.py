@@ -7,10 +7,10 @@ Source: AWS Lambda Developer Guide, "Properly filtering Amazon SQS messages".
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
+from lambent.aws import jsontext
 from lambent.aws.event_pattern import InvalidPattern, Predicate, compile_pattern, read_pattern
 from lambent.errors import InvalidParameterValue
 from lambent.functions.types import Shape
@@ -57,6 +57,6 @@ def _parsed(text: str) -> Any:
     if text.lstrip()[:1] not in ("{", "["):
         return None
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return jsontext.decode(text.encode())
+    except ValueError:
         return None

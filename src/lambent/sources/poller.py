@@ -35,6 +35,9 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 Count = Callable[[EventSourceMapping, str, int], None]
 """Takes a value of a CloudWatch metric: whose, the metric's name, the value."""
 
+# Characters of a batch that are held against filters in the event loop itself.
+_ASIDE_CHARACTERS = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Means:
@@ -164,8 +167,18 @@ class SqsPoller:
 
     # -- a batch --------------------------------------------------------------------------
 
+    async def _passing(self, batch: list[Received]) -> list[Received]:
+        """Those that the filters let through; beside the event loop where that may take a while."""
+
+        def passing() -> list[Received]:
+            return [each for each in batch if self._passes(each.record)]
+
+        if sum(len(each.record["body"]) for each in batch) <= _ASIDE_CHARACTERS:
+            return passing()
+        return await asyncio.to_thread(passing)
+
     async def _see_through(self, batch: list[Received], since: float) -> None:
-        wanted = [each for each in batch if self._passes(each.record)]
+        wanted = await self._passing(batch)
         if len(wanted) < len(batch):
             kept = {each.receipt for each in wanted}
             unwanted = [each for each in batch if each.receipt not in kept]

@@ -5,9 +5,9 @@ Source: AWS Lambda Developer Guide, "Implementing partial batch responses".
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 
+from lambent.aws import jsontext
 from lambent.functions.types import Outcome
 
 
@@ -22,8 +22,8 @@ def failed(outcome: Outcome, batch: Collection[str], reports: bool) -> Collectio
     if not reports:
         return ()
     try:
-        answer = json.loads(outcome.payload or b"null")
-    except (ValueError, RecursionError):
+        answer = jsontext.decode(outcome.payload or b"null")
+    except ValueError:
         return batch
     if not answer:
         return ()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from random import Random
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -33,7 +33,11 @@ SERVICES = (
     "secretsmanager",
     "cloudformation",
 )
+# Lambent's own: of these, no answer is a failure.
+OWN = ("lambda", "iam", "sts", "logs", "cloudwatch")
 _DEEPEST = 5
+# Their answers go on.
+_ENDLESS = ("StartLiveTail", "SubscribeToShard")
 # What is asked for more often than the rest: it moves content, or names several things.
 _DELICATE = (
     "Copy|Batch|Transact|Execute|Receive|Get(Object|Item|Secret|Param|Records)|Query|Scan|Import"
@@ -61,7 +65,7 @@ def model(service: str) -> ServiceModel:
 @cache
 def operations(service: str) -> list[str]:
     """The operations worth a try: of Systems Manager only the Parameter Store is offered."""
-    names = list(model(service).operation_names)
+    names = [each for each in model(service).operation_names if each not in _ENDLESS]
     return [each for each in names if "Parameter" in each] if service == "ssm" else names
 
 
@@ -70,10 +74,10 @@ def _delicate(service: str) -> list[str]:
     return [each for each in operations(service) if re.search(_DELICATE, each)]
 
 
-def chosen(service: str, random: random.Random) -> str:
+def chosen(service: str, dice: Random) -> str:
     """An operation."""
     delicate = _delicate(service)
-    return random.choice(delicate if delicate and random.random() < 0.5 else operations(service))
+    return dice.choice(delicate if delicate and dice.random() < 0.5 else operations(service))
 
 
 @cache
@@ -109,19 +113,23 @@ class Wire:
         )
 
 
+_PROTOCOLS = ("json", "query", "rest-json", "rest-xml", "smithy-rpc-v2-cbor")
+
+
 class Maker:
     """Makes requests about a world's things; who: whose names they hold ("mine", "victim")."""
 
-    def __init__(self, world: World, random: random.Random) -> None:
+    def __init__(self, world: World, dice: Random) -> None:
         self._world = world
-        self._random = random
+        self._dice = dice
 
     def request(self, service: str, operation: str, who: str) -> Wire:
         """One request that AWS's client could have made."""
         described = model(service).operation_model(operation)
         shape = described.input_shape
         given = {} if shape is None else self._structure(service, shape, who, 0)
-        protocol = model(service).metadata["protocol"]
+        protocols = model(service).metadata.get("protocols", [model(service).metadata["protocol"]])
+        protocol = self._dice.choice([each for each in protocols if each in _PROTOCOLS])
         serializer = create_serializer(protocol, include_validation=False)
         made = serializer.serialize_to_request(given, described)
         path, _, fixed = made["url_path"].partition("?")
@@ -132,7 +140,7 @@ class Maker:
             body = urlencode(body).encode()
         headers = {name.lower(): str(value) for name, value in made["headers"].items()}
         content = body.encode() if isinstance(body, str) else bytes(body or b"")
-        if re.match("Create|Import|Restore|Register", operation) and self._random.random() < 0.6:
+        if re.match("Create|Import|Restore|Register", operation) and self._dice.random() < 0.6:
             content = re.sub(
                 rb'mine-(?:t|q|topic|stream|secret|stack)(?=["&]|$)', b"mine-new", content
             )
@@ -145,57 +153,57 @@ class Maker:
             likely = 1.0 if name in shape.required_members else 0.6 if known else 0.15
             if depth == 0 and name in _ALWAYS:
                 likely = 1.0
-            if name in _NEVER or depth > _DEEPEST or self._random.random() > likely:
+            if name in _NEVER or depth > _DEEPEST or self._dice.random() > likely:
                 continue
             found[name] = self._value(service, name, inner, who, depth + 1)
         if getattr(shape, "is_tagged_union", False) and len(found) > 1:
-            name = self._random.choice(list(found))
+            name = self._dice.choice(list(found))
             found = {name: found[name]}
         return found
 
     def _value(self, service: str, member: str, shape: Any, who: str, depth: int) -> Any:
-        random = self._random
+        dice = self._dice
         special = _SPECIAL.get(member)
         if special is not None and service.startswith("dynamodb"):
-            return special(random)
+            return special(dice)
         kind = shape.type_name
         if kind == "structure":
             return self._structure(service, shape, who, depth)
         if kind == "list":
-            count = random.choice((1, 1, 2))
+            count = dice.choice((1, 1, 2))
             inner = shape.member
             name = member[:-1] if member.endswith("s") else member
             return [self._value(service, name, inner, who, depth + 1) for _ in range(count)]
         if kind == "map":
             named = candidates(self._world, service, shape.key.name, who)
-            key = named[0] if named else self._text(shape.key, random)
+            key = named[0] if named else self._text(shape.key, dice)
             return {key: self._value(service, member, shape.value, who, depth + 1)}
         if kind == "string":
             found = candidates(self._world, service, member, who)
             if member == "Bucket" and depth > 1:
-                found = self._world.names[who]["bucketarn"]
+                found = self._world.names.get(who, {}).get("bucketarn", [])
             if found:
-                return found[0] if random.random() < 0.6 else random.choice(found)
-            if member in _TEXTS and random.random() < 0.8:
-                return random.choice(_TEXTS[member])
+                return found[0] if dice.random() < 0.6 else dice.choice(found)
+            if member in _TEXTS and dice.random() < 0.8:
+                return dice.choice(_TEXTS[member])
             if shape.enum:
-                return random.choice(shape.enum)
-            return self._text(shape, random)
+                return dice.choice(shape.enum)
+            return self._text(shape, dice)
         if kind == "blob":
             found = candidates(self._world, service, member, who)
             return base64.b64decode(found[0]) if found else b"blob"
         if kind in ("integer", "long"):
             least = shape.metadata.get("min", 1)
-            return random.choice((least, least, shape.metadata.get("max", 10)))
+            return dice.choice((least, least, shape.metadata.get("max", 10)))
         if kind in ("float", "double"):
             return 1.5
         if kind == "boolean":
-            return random.random() < 0.5
+            return dice.random() < 0.5
         return 1764000000 if kind == "timestamp" else "x"
 
     @staticmethod
-    def _text(shape: Any, random: random.Random) -> str:
-        return random.choice(("mine-x", "1", "x"))
+    def _text(shape: Any, dice: Random) -> str:
+        return dice.choice(("mine-x", "mine-x", "1", "x"))
 
 
 _ALWAYS = {"Key", "Body", "Statements", "TransactStatements", "Entries"}
@@ -225,18 +233,16 @@ _ROW = {"pk": {"S": "1"}}
 _VICTIMS_ROW = {"pk": {"S": "victim"}}
 
 
-def _row(random: random.Random) -> dict[str, Any]:
-    return random.choice((_ROW, _ROW, {"pk": {"S": "mine"}}, _VICTIMS_ROW))
+def _row(dice: Random) -> dict[str, Any]:
+    return dice.choice((_ROW, _ROW, {"pk": {"S": "mine"}}, _VICTIMS_ROW))
 
 
-_SPECIAL: dict[str, Callable[[random.Random], Any]] = {
+_SPECIAL: dict[str, Callable[[Random], Any]] = {
     "Key": _row,
-    "Keys": lambda random: [_row(random)],
-    "Item": lambda random: {**_row(random), "v": {"S": "new"}},
-    "ExpressionAttributeValues": lambda random: {
-        ":v": {"S": random.choice(("1", "mine", "victim"))}
-    },
-    "ExpressionAttributeNames": lambda random: {"#n": "pk"},
-    "KeySchema": lambda random: [{"AttributeName": "pk", "KeyType": "HASH"}],
-    "AttributeDefinitions": lambda random: [{"AttributeName": "pk", "AttributeType": "S"}],
+    "Keys": lambda dice: [_row(dice)],
+    "Item": lambda dice: {**_row(dice), "v": {"S": "new"}},
+    "ExpressionAttributeValues": lambda dice: {":v": {"S": dice.choice(("1", "mine", "victim"))}},
+    "ExpressionAttributeNames": lambda dice: {"#n": "pk"},
+    "KeySchema": lambda dice: [{"AttributeName": "pk", "KeyType": "HASH"}],
+    "AttributeDefinitions": lambda dice: [{"AttributeName": "pk", "AttributeType": "S"}],
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from tests.conftest import make_zip
 from tests.fuzz.differential.rig import CANARY, FOREIGN, OWNER, REGION
 
 _ROLE = f"arn:aws:iam::{OWNER}:role"
@@ -183,7 +185,7 @@ def _statements(world: World) -> list[dict[str, Any]]:
         of("ssm", "parameter/mine*"),
         of("secretsmanager", "secret:mine-*"),
         of("cloudformation", "stack/mine-*/*"),
-        {"Effect": "Allow", "Action": _LISTS, "Resource": "*"},
+        _LISTS_ALLOWED,
         {"Effect": "Allow", "Action": "iam:PassRole", "Resource": f"{_ROLE}/mine-*"},
         # An index of keys only, rows of a table by their key, what an object is now.
         {"Effect": "Allow", "Action": "dynamodb:*", "Resource": f"{table}/victim-t/index/pub"},
@@ -474,6 +476,34 @@ _MAKE: dict[str, Callable[[Callable[[str], Any], str, str], Names]] = {
     "cloudformation": _cloudformation,
 }
 
+
+def build_own(endpoint: str, owner: Keys) -> None:
+    """Things of Lambent's own services, all called what requests call things by default."""
+    iam, logs, functions = (client(endpoint, each, owner) for each in ("iam", "logs", "lambda"))
+    document = json.dumps({"Version": "2012-10-17", "Statement": _LISTS_ALLOWED})
+    iam.create_user(UserName="mine-x")
+    iam.create_group(GroupName="mine-x")
+    iam.create_role(RoleName="mine-x", AssumeRolePolicyDocument=_TRUST)
+    iam.create_policy(PolicyName="mine-x", PolicyDocument=document)
+    iam.put_user_policy(UserName="mine-x", PolicyName="mine-x", PolicyDocument=document)
+    logs.create_log_group(logGroupName="mine-x")
+    logs.create_log_stream(logGroupName="mine-x", logStreamName="mine-x")
+    functions.create_function(
+        FunctionName="mine-x",
+        Runtime=f"python3.{sys.version_info.minor}",
+        Handler="app.handler",
+        Role=f"{_ROLE}/lambda",
+        Code={"ZipFile": make_zip({"app.py": "def handler(event, context): return event"})},
+    )
+    functions.get_waiter("function_active_v2").wait(
+        FunctionName="mine-x", WaiterConfig={"Delay": 0.05}
+    )
+    functions.publish_version(FunctionName="mine-x")
+    functions.create_alias(FunctionName="mine-x", Name="mine-x", FunctionVersion="1")
+
+
+_LISTS_ALLOWED = {"Effect": "Allow", "Action": _LISTS, "Resource": "*"}
+
 # Members of services' requests, by pattern, and which of the names above they hold.
 _ROLES = "(?:Task|Execution)?Role(?:Arn|ARN)$"
 MEMBERS: dict[str, list[tuple[str, str]]] = {
@@ -544,7 +574,7 @@ def candidates(world: World, service: str, member: str, who: str) -> list[str]:
     """Under which names a member of a request may mean a thing of mine, or of the victim's."""
     if re.search(_ROLES, member):
         return [f"{_ROLE}/{who}-role"]
-    for pattern, kind in MEMBERS[service]:
+    for pattern, kind in MEMBERS.get(service, ()):
         if re.search(pattern, member):
-            return world.names[who][kind]
+            return world.names.get(who, {}).get(kind, [])
     return []

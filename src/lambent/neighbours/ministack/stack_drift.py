@@ -1,4 +1,4 @@
-"""Drift detection: what a resource is now is told to those who may read the resource."""
+"""Drift detection: only those who may read a resource learn what it is now."""
 
 from __future__ import annotations
 
@@ -50,6 +50,9 @@ def _asking(kind: str, reader: Reader, permits: Permits) -> Reader:
             arn = identity.rpartition(":")[0]  # a subscription is its topic's
         about = arn if service in _ABOUT else identity if service == "s3" else ""
         permits.ask(action, arn, about=about)
+        if service == "sqs":
+            own = need(MiniStack.part("sqs"), "_queue_url_for_account")
+            return reader(own(who.account, plain), properties)
         if service == "secretsmanager":
             name, _ = need(MiniStack.part("secretsmanager"), "_resolve")(identity)
             return reader(name or identity, properties)

@@ -38,7 +38,7 @@ class Rule(Permitted):
         if old.get("Name") != new.get("Name") or _bus(old) != _bus(new):
             moved = new if new.get("Name") or old.get("Name") else {**new, "Name": physical_id}
             made = self.create(logical_id, moved, stack)
-            self.delete(physical_id, old)
+            self.replaced(physical_id, old, made)
             return made
         self._put(physical_id, old, new)
         bus = _bus(new)
@@ -130,7 +130,7 @@ class Schedule(Kind):
         if old.get("Name") != new.get("Name") or _group(old) != _group(new):
             moved = new if new.get("Name") or old.get("Name") else {**new, "Name": physical_id}
             made = self.create(logical_id, moved, stack)
-            self.delete(physical_id, old)
+            self.replaced(physical_id, old, made)
             return made
         given = {**new, "Name": physical_id}
         return physical_id, {"Arn": self._send("UpdateSchedule", given)}
@@ -172,10 +172,10 @@ class ScheduleGroup(Kind):
 
 def kinds(clients: Any, names: Any, permits: Permits) -> dict[str, Kind]:
     """The resource types of this file by their names."""
-    found: tuple[Kind, ...] = (
+    types: tuple[Kind, ...] = (
         Rule(clients, names, permits),
         EventBus(clients, names, permits),
         Schedule(clients, names),
         ScheduleGroup(clients, names),
     )
-    return {str(each.__doc__): each for each in found}
+    return {str(each.__doc__): each for each in types}

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
+from lambent.neighbours.ministack.adapter import MiniStack, need
 from lambent.neighbours.ministack.signing import Client, Failed
 
 Properties = dict[str, Any]
@@ -74,8 +75,16 @@ class Kind(abc.ABC):
         """The same of one that was changed."""
         made = self.create(logical_id, new, stack)
         if made[0] != physical_id:
-            self.delete(physical_id, old)
+            self.replaced(physical_id, old, made)
         return made
+
+    def replaced(self, physical_id: str, old: Properties, made: Made) -> None:
+        """Remove what was replaced, unless the stack does it when all else is done, or keeps it."""
+        provisioners = MiniStack.part("cloudformation.provisioners")
+        later = need(provisioners, "_DEFERRED_PREDECESSOR_DELETES").get() is not None
+        kept = need(provisioners, "_RETAIN_REPLACED").get()
+        if not kept and not (later and made[0] != physical_id):
+            self.delete(physical_id, old)
 
     @abc.abstractmethod
     def delete(self, physical_id: str, properties: Properties) -> None:

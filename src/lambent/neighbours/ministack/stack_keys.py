@@ -211,10 +211,10 @@ def _value(secrets: Client, properties: Properties) -> str:
 
 def kinds(clients: Any, names: Any, permits: Permits) -> dict[str, Kind]:
     """The resource types of this file by their names."""
-    found: tuple[Kind, ...] = (
+    types: tuple[Kind, ...] = (
         Key(clients, names),
         Alias(clients, names),
         Parameter(clients, names, permits),
         Secret(clients, names),
     )
-    return {str(each.__doc__): each for each in found}
+    return {str(each.__doc__): each for each in types}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
-from lambent.neighbours.ministack.adapter import MiniStack, need
 from lambent.neighbours.ministack.stack_functions import (
     Kind,
     Made,
@@ -108,9 +109,10 @@ class Queue(Permitted):
         if fifo:
             attributes["FifoQueue"] = "true"
         tags = tag_map(properties.get("Tags"))
-        self._clients("sqs").call("CreateQueue", QueueName=name, Attributes=attributes, tags=tags)
-        # The API's URL names the host it was asked by, which is nobody's here.
-        url = need(MiniStack.part("sqs"), "_queue_url_for_account")(acting().account, name)
+        made = self._clients("sqs").call(
+            "CreateQueue", QueueName=name, Attributes=attributes, tags=tags
+        )
+        url = _reachable(made["QueueUrl"])
         return url, {"Arn": arn, "QueueName": name, "QueueUrl": url}
 
     def update(
@@ -131,6 +133,12 @@ class Queue(Permitted):
 
     def delete(self, physical_id: str, properties: Properties) -> None:
         removing(lambda: self._clients("sqs").call("DeleteQueue", QueueUrl=physical_id))
+
+
+def _reachable(url: str) -> str:
+    """A queue's URL as functions reach it, where the API named its socket."""
+    parts = urlsplit(url)
+    return url if parts.hostname != "lambent" else os.environ["LAMBENT_ENDPOINT"] + parts.path
 
 
 class QueuePolicy(Kind):
@@ -292,11 +300,11 @@ class Subscription(Kind):
 
 def kinds(clients: Any, names: Any, permits: Permits) -> dict[str, Kind]:
     """The resource types of this file by their names."""
-    found: tuple[Kind, ...] = (
+    types: tuple[Kind, ...] = (
         Queue(clients, names, permits),
         QueuePolicy(clients, names),
         Topic(clients, names, permits),
         TopicPolicy(clients, names),
         Subscription(clients, names),
     )
-    return {str(each.__doc__): each for each in found}
+    return {str(each.__doc__): each for each in types}

@@ -20,11 +20,15 @@ class Denied(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Acting:
-    """With whose rights a stack acts, in which account and region."""
+    """With whose rights a stack acts, in which account and region.
+
+    proof: that the role it acts as was passed to it, "" where it is none.
+    """
 
     credentials: Credentials
     account: str
     region: str
+    proof: str = ""
 
 
 _acting: contextvars.ContextVar[Acting] = contextvars.ContextVar("acting")
@@ -37,7 +41,9 @@ def acting() -> Acting:
 
 def act_for(credentials: str, account: str, region: str) -> None:
     """What this request sets going acts with these credentials (JSON of the gateway)."""
-    _acting.set(Acting(Credentials(**json.loads(credentials)), account, region))
+    given: dict[str, str] = json.loads(credentials)
+    proof = given.pop("proof", "")
+    _acting.set(Acting(Credentials(**given), account, region, proof))
 
 
 def client(service: str) -> Client:
@@ -57,7 +63,7 @@ class Permits:
     ) -> None:
         """Raise Denied unless who acts may.
 
-        about: what the resource's own policy is found by (``facts``), "" where it has none.
+        about: what the resource's own policy is looked up by (``facts``), "" where it has none.
         """
         who = acting()
         known: dict[str, str] = {}
@@ -89,21 +95,19 @@ class Permits:
         if facts(self._stack, service, who.account, who.region, arn):
             raise ValueError(f"{noun} {name} already exists")
 
-    def assume(self, role: str) -> None:
-        """Act as a role from here on; raises Denied where the role does not let it."""
+    def assume(self, role: str, proof: str) -> None:
+        """Act as a role that was passed before from here on; raises Denied where it may not."""
         who = acting()
         try:
-            told = self._lambent.ask(
-                "/assume", service=_SERVICE, role=role, account=who.account, region=who.region
-            )
+            answer = self._lambent.ask("/assume", role=role, proof=proof, account=who.account)
         except Refused:
             raise Denied(f"Role {role} is invalid or cannot be assumed") from None
-        act_for(told.decode(), who.account, who.region)
+        act_for(answer.decode(), who.account, who.region)
 
 
-def _message(told: str) -> str:
+def _message(answer: str) -> str:
     """What the server's answer says."""
     try:
-        return str(json.loads(told)["message"])
+        return str(json.loads(answer)["message"])
     except (ValueError, KeyError, TypeError):
-        return told
+        return answer

@@ -37,7 +37,7 @@ def install(permits: Permits) -> None:
         module._resolve_dynamic_references = resolve
     need(helpers, "_resolve_document")
     helpers._resolve_document = reads.document
-    # Looked up anew by nested stacks alone; requests' own handlers have the one of before.
+    # Nested stacks alone look it up at each use; the handlers of requests keep the first.
     need(helpers, "_resolve_template")
     helpers._resolve_template = reads.nested
     parameters = MiniStack.part("ssm")
@@ -60,8 +60,8 @@ class _Reads:
         if permit:
             self._permits.ask("s3:GetObject", f"arn:aws:s3:::{bucket}/{key}", about=bucket)
         s3 = MiniStack.part("s3")
-        found = need(s3, "_buckets").get(bucket)
-        stored = found["objects"].get(key) if found else None
+        known = need(s3, "_buckets").get(bucket)
+        stored = known["objects"].get(key) if known else None
         if stored is None:
             return None
         if int(stored.get("size", 0)) > most:
@@ -111,21 +111,21 @@ class _Reads:
             data = self._object(bucket, key, templates.OBJECT_BYTES, permit=True)
             if data is None:
                 raise ValueError(f"The S3 object {location} does not exist.")
-            found = template_text.read(data.decode("utf-8"))
+            document = template_text.read(data.decode("utf-8"))
         except UnicodeDecodeError:
             wrong = "The specified S3 object's content should be valid Yaml/JSON"
             raise engine._IncludeError(prefix + wrong) from None
         except ValueError as error:
             raise engine._IncludeError(prefix + str(error)) from None
-        if not isinstance(found, dict):
+        if not isinstance(document, dict):
             wrong = f"The snippet at {location} must be a key-value object."
             raise engine._IncludeError(prefix + wrong)
         inner: list[Any] = []
-        engine._find_includes(found, inner)
+        engine._find_includes(document, inner)
         if inner:
             wrong = f"The snippet at {location} uses AWS::Include, which cannot be nested."
             raise engine._IncludeError(prefix + wrong)
-        return found
+        return document
 
     # -- parameters and secrets -------------------------------------------------------------
 
@@ -192,10 +192,10 @@ class _Reads:
         if not key:
             return str(value)
         try:
-            found = json.loads(value)[key]
+            part = json.loads(value)[key]
         except (ValueError, KeyError, TypeError):
             raise ValueError(f"Could not find a value associated with JSONKey {key}") from None
-        return found if isinstance(found, str) else json.dumps(found)
+        return part if isinstance(part, str) else json.dumps(part)
 
     def resolving(self, original: Any) -> Any:
         """``_resolve_dynamic_references``; what was resolved before is for the same text alone."""
@@ -210,7 +210,7 @@ class _Reads:
             digest = hashlib.sha256(text.encode()).hexdigest()
             # Who changes what surrounds a value, as the resource's name, uses the value.
             same = (previous or {}).get(_DIGEST) == digest
-            found, resolved = original(value, previous, same and reuse_ssm, same and reuse_secrets)
-            return found, {**resolved, _DIGEST: digest} if resolved else resolved
+            whole, resolved = original(value, previous, same and reuse_ssm, same and reuse_secrets)
+            return whole, {**resolved, _DIGEST: digest} if resolved else resolved
 
         return resolve

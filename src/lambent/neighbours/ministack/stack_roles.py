@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lambent.neighbours.ministack.adapter import MiniStack, need
-from lambent.neighbours.ministack.stack_permits import Denied, Permits
+from lambent.neighbours.ministack.stack_permits import Denied, Permits, acting
 
 _CHANGING = (
     "CreateStack",
@@ -22,6 +22,7 @@ _CHANGING = (
     "RollbackStack",
 )
 _ROLE = "RoleARN"
+_NONE = ("", "")
 
 Handler = Callable[[dict[str, Any]], Any]
 
@@ -55,13 +56,13 @@ def _with_role(operation: str, handler: Handler, permits: Permits) -> Handler:
         given = helpers._p(parameters, _ROLE)
         change_set, stack = stored(parameters)
         executes = operation == "ExecuteChangeSet"
-        role = given
+        role, proof = given, acting().proof
         if not role and operation not in ("CreateStack",):
             records = [change_set if executes else None, stack]
-            role = next((each[_ROLE] for each in records if each and each.get(_ROLE)), "")
+            role, proof = next((each[_ROLE] for each in records if each and _ROLE in each), _NONE)
             if role:
                 try:
-                    permits.assume(role)
+                    permits.assume(role, proof)
                 except Denied as refused:
                     return helpers._error("ValidationError", str(refused))
         answer = handler(parameters)
@@ -69,7 +70,8 @@ def _with_role(operation: str, handler: Handler, permits: Permits) -> Handler:
             change_set, stack = stored(parameters)
             kept = change_set if operation == "CreateChangeSet" else stack
             if kept is not None:
-                kept[_ROLE] = role
+                # Where it is kept beside the stack: the role, and the proof that it was passed.
+                kept[_ROLE] = [role, proof]
         return answer
 
     return handle

@@ -29,7 +29,7 @@ _OF_DESTINATIONS = (
 
 def _notified(given: Properties) -> Properties:
     """NotificationConfiguration as PutBucketNotificationConfiguration has it."""
-    found: Properties = {}
+    parameters: Properties = {}
     for property_name, name, target, member in _OF_DESTINATIONS:
         for each in given.get(property_name) or ():
             events = each["Event"] if isinstance(each["Event"], list) else [each["Event"]]
@@ -40,11 +40,11 @@ def _notified(given: Properties) -> Properties:
                 entry["Filter"] = {"Key": {"FilterRules": names}}
             if each.get("Id"):
                 entry["Id"] = str(each["Id"])
-            found.setdefault(name, []).append(entry)
+            parameters.setdefault(name, []).append(entry)
     bridge = given.get("EventBridgeConfiguration")
     if bridge is not None and truth(bridge.get("EventBridgeEnabled", True)):
-        found["EventBridgeConfiguration"] = {}
-    return found
+        parameters["EventBridgeConfiguration"] = {}
+    return parameters
 
 
 def _shared(given: Properties) -> Properties:
@@ -72,13 +72,13 @@ def _blocked(given: Properties) -> Properties:
 
 def _website(given: Properties) -> Properties:
     """WebsiteConfiguration as PutBucketWebsite has it."""
-    found: Properties = {}
+    parameters: Properties = {}
     if given.get("RedirectAllRequestsTo"):
-        found["RedirectAllRequestsTo"] = given["RedirectAllRequestsTo"]
+        parameters["RedirectAllRequestsTo"] = given["RedirectAllRequestsTo"]
     if given.get("IndexDocument"):
-        found["IndexDocument"] = {"Suffix": given["IndexDocument"]}
+        parameters["IndexDocument"] = {"Suffix": given["IndexDocument"]}
     if given.get("ErrorDocument"):
-        found["ErrorDocument"] = {"Key": given["ErrorDocument"]}
+        parameters["ErrorDocument"] = {"Key": given["ErrorDocument"]}
     rules = []
     for rule in given.get("RoutingRules") or ():
         entry = {"Redirect": {k: str(v) for k, v in (rule.get("RedirectRule") or {}).items()}}
@@ -86,7 +86,7 @@ def _website(given: Properties) -> Properties:
             condition = rule["RoutingRuleCondition"]
             entry["Condition"] = {name: str(value) for name, value in condition.items()}
         rules.append(entry)
-    return {**found, "RoutingRules": rules} if rules else found
+    return {**parameters, "RoutingRules": rules} if rules else parameters
 
 
 Translate = Callable[[Properties], Properties]
@@ -149,7 +149,7 @@ class Bucket(Permitted):
     ) -> Made:
         if new.get("BucketName") not in (None, physical_id):
             made = self.create(logical_id, new, stack)
-            self.delete(physical_id, old)
+            self.replaced(physical_id, old, made)
             return made
         self._configure(physical_id, old, new)
         return physical_id, _of_bucket(physical_id)
@@ -223,7 +223,7 @@ class Table(Permitted):
                 )
             fresh = self._names(stack, logical_id, max_len=255, drawn=True)
             made = self.create(logical_id, {**new, "TableName": fresh}, stack)
-            self.delete(physical_id, old)
+            self.replaced(physical_id, old, made)
             return made
         changed = {each: after[each] for each in _UPDATED if each in after}
         changed = {each: value for each, value in changed.items() if before.get(each) != value}
@@ -286,16 +286,16 @@ class Table(Permitted):
 
 def _as_api(properties: Properties) -> Properties:
     """A table's properties as CreateTable has them."""
-    found = {key: value for key, value in properties.items() if key != "ResourcePolicy"}
+    parameters = {key: value for key, value in properties.items() if key != "ResourcePolicy"}
     stream = properties.get("StreamSpecification")
     if stream:
         known = {
             each: stream[each] for each in ("StreamEnabled", "StreamViewType") if each in stream
         }
-        found["StreamSpecification"] = {"StreamEnabled": True, **known}
+        parameters["StreamSpecification"] = {"StreamEnabled": True, **known}
     encryption = properties.get("SSESpecification")
     if encryption:
-        found["SSESpecification"] = {
+        parameters["SSESpecification"] = {
             "Enabled": encryption.get("SSEEnabled"),
             **{
                 each: encryption[each]
@@ -303,14 +303,14 @@ def _as_api(properties: Properties) -> Properties:
                 if each in encryption
             },
         }
-    return found
+    return parameters
 
 
 def _of_table(table: Properties) -> dict[str, str]:
-    found = {"Arn": table["TableArn"]}
+    attributes = {"Arn": table["TableArn"]}
     if (table.get("StreamSpecification") or {}).get("StreamEnabled"):
-        found["StreamArn"] = table["LatestStreamArn"]
-    return found
+        attributes["StreamArn"] = table["LatestStreamArn"]
+    return attributes
 
 
 # -- Kinesis ----------------------------------------------------------------------------------
@@ -370,10 +370,10 @@ class Stream(Permitted):
 
 def kinds(clients: Any, names: Any, permits: Permits) -> dict[str, Kind]:
     """The resource types of this file by their names."""
-    found: tuple[Kind, ...] = (
+    types: tuple[Kind, ...] = (
         Bucket(clients, names, permits),
         BucketPolicy(clients, names),
         Table(clients, names, permits),
         Stream(clients, names, permits),
     )
-    return {str(each.__doc__): each for each in found}
+    return {str(each.__doc__): each for each in types}

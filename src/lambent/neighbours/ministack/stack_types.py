@@ -41,8 +41,8 @@ def unsupported(kind: Type, properties: Any) -> str:
 
 def roles(kind: Type, properties: dict[str, Any]) -> set[str]:
     """The roles that a resource's properties name."""
-    found = (value for path in kind.roles for value in _values(properties, path))
-    return {str(each) for each in found if each}
+    named = (value for path in kind.roles for value in _values(properties, path))
+    return {str(each) for each in named if each}
 
 
 def _values(document: Any, path: str) -> Iterator[Any]:

@@ -16,6 +16,7 @@ from typing import Any
 from lambent.neighbours.ministack import (
     stack_drift,
     stack_events,
+    stack_failures,
     stack_functions,
     stack_identities,
     stack_keys,
@@ -27,6 +28,7 @@ from lambent.neighbours.ministack import (
 )
 from lambent.neighbours.ministack.adapter import MiniStack, need
 from lambent.neighbours.ministack.ours import Lambent
+from lambent.neighbours.ministack.signing import Failed
 from lambent.neighbours.ministack.stack_functions import Kind, Made
 from lambent.neighbours.ministack.stack_permits import Permits, acting, client
 from lambent.neighbours.ministack.stack_types import TYPES, Type, roles, unsupported
@@ -51,6 +53,7 @@ def install(stack: MiniStack, lambent: Lambent) -> None:
     def prepare() -> None:
         _Types(permits).put_in()
         template_expansion.install()
+        stack_failures.install()
         stack_reads.install(permits)
         stack_roles.install(permits)
         stack_drift.install(permits)
@@ -158,8 +161,8 @@ def _checked(name: str, handlers: dict[str, Any]) -> dict[str, Any]:
         except (KeyError, AttributeError, TypeError, IndexError) as error:
             raise ValueError(f"Properties validation failed: {error!r}") from error
 
-    found = {**handlers, "create": create}
-    return {**found, "update": update} if "update" in handlers else found
+    checked = {**handlers, "create": create}
+    return {**checked, "update": update} if "update" in handlers else checked
 
 
 def _physical_name(
@@ -175,17 +178,24 @@ def _physical_name(
 
 
 def _run(arn: str, event: dict[str, Any]) -> None:
-    """Run the function behind a custom resource; it answers at the event's ResponseURL."""
-    client("lambda").call("Invoke", FunctionName=arn, Payload=json.dumps(event).encode())
+    """Run the function behind a custom resource; it answers at the event's ResponseURL.
+
+    Where it cannot be run, that is the answer: nothing else would ever come.
+    """
+    try:
+        client("lambda").call("Invoke", FunctionName=arn, Payload=json.dumps(event).encode())
+    except Failed as error:
+        answer = {"Status": "FAILED", "Reason": str(error)}
+        answered(event["ResponseURL"].rpartition("/")[2], json.dumps(answer).encode())
 
 
 def _answer_here(token: str) -> str:
-    """Where a custom resource's function says what became of it: whoever has the token may."""
+    """Where a custom resource's function says what became of it: the token is what permits it."""
     return f"{os.environ['LAMBENT_ENDPOINT']}/_lambent/stacks/{token}"
 
 
 def answered(token: str, body: bytes) -> bool:
-    """A custom resource's function has answered; False if nobody waits for it."""
+    """A custom resource's function has answered; False if none waits for it."""
     try:
         document = json.loads(body)
     except ValueError:

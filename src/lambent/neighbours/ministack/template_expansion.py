@@ -73,11 +73,11 @@ def begin() -> None:
 
 def budget() -> Budget:
     """The request's."""
-    found = _budget.get(None)
-    if found is None:
-        found = Budget()
-        _budget.set(found)
-    return found
+    result = _budget.get(None)
+    if result is None:
+        result = Budget()
+        _budget.set(result)
+    return result
 
 
 def install() -> None:
@@ -118,16 +118,16 @@ def _resolving(original: Callable[..., Any]) -> Callable[..., Any]:
             share.take(_NODE)
             return original(value, *context)
         if "Fn::GetStackOutput" in value:
-            # No function of AWS's: it reads any stack's outputs, whoever may not.
+            # No function of AWS's: it reads any stack's outputs, also of a principal that may not.
             raise ValueError("Template format error: Fn::GetStackOutput is not supported")
         if "Fn::Sub" in value:
             return _sub(value, context, resolve, original)
         if "Fn::Join" in value:
             return _join(value, context, resolve, original)
-        found = original(value, *context)
+        result = original(value, *context)
         function = any(str(key).startswith(_FUNCTIONS) for key in value)
-        share.take(_size(found) if function else _NODE)
-        return found
+        share.take(_size(result) if function else _NODE)
+        return result
 
     return resolve
 
@@ -272,12 +272,12 @@ def _loops(module: Any) -> None:
         closed(text)
         text = sub_text(text, bindings)
         for name, each in variables.items():
-            found = value(each, bindings, context)
-            if found is removed or isinstance(found, list | dict):
+            result = value(each, bindings, context)
+            if result is removed or isinstance(result, list | dict):
                 raise unresolved("Fn::Sub")
             place = "${" + name + "}"
-            budget().text(len(text) + text.count(place) * len(str(found)))
-            text = text.replace(place, str(found))
+            budget().text(len(text) + text.count(place) * len(str(result)))
+            text = text.replace(place, str(result))
         if "${" in text.replace("${!", ""):
             raise unresolved("Fn::Sub")
         return text.replace("${!", "${")
@@ -294,13 +294,15 @@ def _pair(argument: Any) -> tuple[str | None, dict[str, Any]]:
     return None, {}
 
 
-def _charged(original: Callable[..., Any], result: bool) -> Callable[..., Any]:
+def _charged(original: Callable[..., Any], by_size: bool) -> Callable[..., Any]:
+    """A function whose calls are counted, and where by_size its results too."""
+
     def charged(*arguments: Any, **named: Any) -> Any:
         budget().take(_NODE)
-        found = original(*arguments, **named)
-        if result:
-            budget().take(_size(found))
-        return found
+        result = original(*arguments, **named)
+        if by_size:
+            budget().take(_size(result))
+        return result
 
     return charged
 

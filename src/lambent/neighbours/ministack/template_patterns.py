@@ -106,8 +106,8 @@ class _Machine:
         """Whether the machine ends in its final state after a text."""
         states = self._reached({0}, 0, len(text))
         for place, character in enumerate(text, 1):
-            found = {to for each in states for test, to in self._on[each] if test(character)}
-            states = self._reached(found, place, len(text))
+            after = {to for each in states for test, to in self._on[each] if test(character)}
+            states = self._reached(after, place, len(text))
         return self.final in states
 
     def _reached(self, states: set[int], place: int, length: int) -> set[int]:

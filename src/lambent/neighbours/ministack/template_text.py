@@ -20,7 +20,14 @@ MOST_NODES = 50_000
 # Characters of a number: Python reads longer ones in quadratic time.
 _MOST_DIGITS = 64
 _LONGEST_KEY = 1024
-_SECTIONS = (("Resources", 500), ("Parameters", 200), ("Outputs", 200), ("Mappings", 200))
+# Sections that are maps of maps, and how many members AWS's quotas let them have.
+_SECTIONS = (
+    ("Resources", 500),
+    ("Parameters", 200),
+    ("Outputs", 200),
+    ("Mappings", 200),
+    ("Rules", None),
+)
 _JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)|[\[{]|[\]}]|[^\s\[\]{}:,"]+', re.DOTALL)
 _DIRECTIVE = re.compile(r"^%", re.MULTILINE)
 _CORE = ("null", "bool", "int", "float", "str", "seq", "map", "timestamp")
@@ -110,17 +117,35 @@ _Shorthand.add_constructor("!GetAtt", _function("Fn::GetAtt"))
 
 def parse(text: str) -> dict[str, Any]:
     """A template; raises Malformed."""
-    found = read(text, _Shorthand)
-    if not isinstance(found, dict):
+    document = read(text, _Shorthand)
+    if not isinstance(document, dict):
         raise Malformed("Template must be a JSON or YAML mapping")
     for section, most in _SECTIONS:
-        members = found.get(section)
-        if isinstance(members, dict) and len(members) > most:
-            noun = section.lower()
+        if section in document:
+            _check_section(section, document[section], most)
+    return document
+
+
+def _check_section(section: str, members: Any, most: int | None) -> None:
+    """Raise Malformed unless a section is a map of maps, with as many members as it may have."""
+    if not isinstance(members, dict):
+        raise Malformed(f"[/{section}] must be an object")
+    if most is not None and len(members) > most:
+        noun = section.lower()
+        raise Malformed(
+            f"Number of {noun}, {len(members)}, is greater than maximum allowed, {most}"
+        )
+    for name, member in members.items():
+        if name.startswith(("Fn::ForEach::", "Fn::Transform")):
+            continue
+        if not isinstance(member, dict):
+            raise Malformed(f"[/{section}/{name}] {section[:-1].lower()} definition is malformed")
+        if section == "Resources" and not isinstance(member.get("Type"), str):
             raise Malformed(
-                f"Number of {noun}, {len(members)}, is greater than maximum allowed, {most}"
+                f"[/Resources/{name}] Every Resources object must contain a Type member"
             )
-    return found
+        if not isinstance(member.get("Properties", {}), dict):
+            raise Malformed(f"[/{section}/{name}/Properties] must be an object")
 
 
 def read(text: str, loader: Any = _Loader) -> Any:
@@ -129,14 +154,14 @@ def read(text: str, loader: Any = _Loader) -> Any:
     try:
         if text.startswith("{"):
             _count(_json_steps(text))
-            found = json.loads(text, parse_constant=_no_constant)
+            document = json.loads(text, parse_constant=_no_constant)
         else:
             _count(_yaml_steps(text))
-            found = yaml.load(text, Loader=loader)  # noqa: S506 - a safe loader
+            document = yaml.load(text, Loader=loader)  # noqa: S506 - a safe loader
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise Malformed(str(error)) from None
-    _check(found)
-    return found
+    _check(document)
+    return document
 
 
 def closed(text: str) -> None:

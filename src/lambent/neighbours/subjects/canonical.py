@@ -37,8 +37,11 @@ def read_json(shape: Shape | None, body: bytes) -> dict[str, Any]:
 
 
 def write_json(parameters: dict[str, Any]) -> bytes:
-    """Parameters as a JSON document."""
-    return jsontext.encode(parameters)
+    """Parameters as a JSON document; raises Unreadable for half a pair of surrogates."""
+    try:
+        return jsontext.encode(parameters)
+    except UnicodeEncodeError:
+        raise Unreadable("SerializationException", "The body is not Unicode text.") from None
 
 
 def check_form(operation: Operation, form: Iterable[str]) -> None:

@@ -81,7 +81,7 @@ ALLOWED = (
     """,
     # Between processes, in an IPC namespace of the sandbox's own.
     """
-    semget 64 190, semop 65 193, semtimedop 220 192, semctl 66 191, shmat 30 196, shmdt 67 197,
+    semop 65 193, semtimedop 220 192, semctl 66 191, shmat 30 196, shmdt 67 197,
     shmctl 31 195, msgsnd 69 189, msgrcv 70 188, msgctl 71 187, mq_open 240 180, mq_unlink 241 181,
     mq_timedsend 242 182, mq_timedreceive 243 183, mq_notify 244 184, mq_getsetattr 245 185
     """,
@@ -105,7 +105,7 @@ ALLOWED = (
 # Permitted where a control group counts the memory they take, else ENOSYS: it is the memory of no
 # process, so that nothing else would.
 METERED = """
-    memfd_create 319 279, shmget 29 194, msgget 68 186
+    memfd_create 319 279, shmget 29 194, msgget 68 186, semget 64 190
 """
 # Permitted by their arguments: see ``seccomp``.
 JUDGED = """

@@ -4,7 +4,8 @@ Each process of Lambent that reads bytes of others has one: it may make the call
 its own work need, and every other call fails with EPERM.  None may execute a program, change who it
 is, make a namespace, a mount or a key, trace a process, or create a socket of an unusual family.
 clone3 answers ENOSYS, because its flags lie in memory that a filter cannot read; libc then uses
-clone.  So do calls younger than these tables, for which libc has another way as well.  Filters of functions are in ``seccomp``.  Numbers: Linux unistd tables of both machines.
+clone.  So do calls younger than these tables, for which libc has another way as well.  Filters of
+functions are in ``seccomp``.  Numbers: Linux unistd tables of both machines.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from .syscalls import (
     MS_REC,
     MS_REMOUNT,
     mount,
+    mount_detached,
     mount_setattr,
     move_mount,
     open_tree,
@@ -94,17 +95,66 @@ _EMPTY = "/mnt"
 
 
 def detached_tree(path: str) -> int:
-    """A read-only, nosuid, nodev copy of a host directory as a descriptor."""
+    """A read-only, nosuid, nodev view of a host directory as a descriptor of a mount.
+
+    It is an overlay of the directory, so that /proc/self/mountinfo inside does not say where on the
+    host it lies; a mere copy of its mount, which says so, where there can be no overlay.
+    """
+    empty = empty_folder()
+    if empty >= 0:
+        try:
+            return _overlay(path, empty)
+        except OSError:
+            pass  # a file system that cannot lie under an overlay, or a kernel without one
+        finally:
+            os.close(empty)
+    return _copy(path)
+
+
+def _copy(path: str) -> int:
     descriptor = open_tree(path)
     mount_setattr(descriptor, READ_ONLY)
     return descriptor
 
 
+def _overlay(path: str, empty: int) -> int:
+    """An overlay of a directory over an empty one: without a writable layer it takes two."""
+    opened = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # The names by which they are found are what a function will see.
+        layers = "/proc/self/fd/%d:/proc/self/fd/%d" % (opened, empty)
+        return mount_detached("overlay", {"lowerdir": layers}, READ_ONLY)
+    finally:
+        os.close(opened)
+
+
+def empty_folder() -> int:
+    """An empty directory that nobody else can write, as a descriptor; -1 where there is none."""
+    with open("/proc/self/uid_map") as file:
+        user = file.read().split()[1]
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    for path in ("/run/lambent/empty", runtime and runtime + "/lambent", "/tmp/lambent-" + user):
+        try:
+            os.makedirs(path, 0o700, exist_ok=True)
+            descriptor = os.open(path, os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            continue
+        status = os.fstat(descriptor)
+        own = status.st_uid == os.geteuid() and not status.st_mode & 0o022
+        if own and not os.listdir(descriptor):
+            return descriptor
+        os.close(descriptor)
+    return -1
+
+
 def bind_read_only(source: str, target: str) -> None:
-    """Show source at target, read-only."""
-    descriptor = detached_tree(source)
-    move_mount(descriptor, target)
-    os.close(descriptor)
+    """Show a file or directory of the host's at target, read-only."""
+    _attach(_copy(source), target)
+
+
+def _attach(tree: int, target: str) -> None:
+    move_mount(tree, target)
+    os.close(tree)
 
 
 def _write(path: str, text: str) -> None:
@@ -166,7 +216,7 @@ def build_template(trees: dict[str, str], resolver: str) -> None:
             bind_read_only("/" + name, "%s/%s" % (root, name))
     bind_read_only("/usr", root + "/usr")
     for target, source in trees.items():
-        bind_read_only(source, root + target)
+        _attach(detached_tree(source), root + target)
     _build_etc(root, resolver)
     _build_dev(root)
     for name, text in _PROC_INSTEAD.items():

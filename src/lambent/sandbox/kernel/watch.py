@@ -38,10 +38,15 @@ def _others() -> list[str]:
     return [name for name in os.listdir("/proc") if name.isdigit() and name != "1"]
 
 
+def _tables(pid: str) -> int:
+    """Page tables, which grow with what is mapped even where it takes no page."""
+    return _fields("/proc/%s/status" % pid, (b"VmPTE",))
+
+
 def _resident(pid: str) -> int:
     """What is a process's, and what it shares with those it was forked from; 0 if it is gone."""
     try:
-        return _fields("/proc/%s/status" % pid, (b"RssAnon", b"VmSwap"))
+        return _fields("/proc/%s/status" % pid, (b"RssAnon", b"VmSwap", b"VmPTE"))
     except OSError:
         return 0
 
@@ -49,7 +54,7 @@ def _resident(pid: str) -> int:
 def _share(pid: str) -> int:
     """The same with its part of what it shares, unless it does not let itself be read."""
     try:
-        return _fields("/proc/%s/smaps_rollup" % pid, (b"Pss_Anon", b"SwapPss"))
+        return _fields("/proc/%s/smaps_rollup" % pid, (b"Pss_Anon", b"SwapPss")) + _tables(pid)
     except OSError:
         return _resident(pid)
 
