@@ -26,6 +26,7 @@ from lambent.sandbox.base import (
     SandboxSpec,
 )
 from lambent.sandbox.channel import Channel
+from lambent.sandbox.host_agent import Grants, HostAgent
 from lambent.sandbox.kernel import wire
 from lambent.sandbox.namespace_sandbox import NamespaceSandbox
 from lambent.sandbox.namespaces import NamespaceBackend
@@ -41,7 +42,19 @@ def make(kind: str, folder: Path) -> SandboxBackend:
     if kind == "process":
         return ProcessBackend(folder / "run")
     groups = cgroups.detect(folder)
-    return NamespaceBackend(folder / "run", groups, SystemClock(), 1, 64 * MB)
+    if groups is not None:
+        groups.sweep()
+    languages = Languages()
+    grants = Grants(
+        folder,
+        [folder, folder.parent],
+        {name: each for name in languages.names() if (each := languages.get(name))},
+        groups=groups.folders if groups is not None else (),
+        freezers=groups.freezers if groups is not None else "",
+    )
+    agent = HostAgent(grants)
+    agent.wait_ready()
+    return NamespaceBackend(agent, groups, SystemClock(), 1, 64 * MB)
 
 
 def spec(task: Path, **changes: object) -> SandboxSpec:
@@ -332,7 +345,7 @@ def test_what_is_no_init_of_the_zygotes_is_not_believed_and_leaves_nothing(lie: 
         output, write = os.pipe()
         released: list[NamespaceSandbox] = []
         sandbox = NamespaceSandbox(
-            channel, output, None, None, lambda sandbox, group: released.append(sandbox)
+            channel, output, None, None, os.close, lambda sandbox, group: released.append(sandbox)
         )
         with subprocess.Popen(["sleep", "60"]) as child, socket.create_server(("", 0)) as listener:
             pid = child.pid if lie == "a child that is no init" else os.getpid()

@@ -52,7 +52,7 @@ def _until(done: Callable[[], bool]) -> None:
 
 @root_only
 def test_tmp_is_not_counted_as_memory(functions: Functions) -> None:
-    assert disks.missing() == ("", "")
+    assert disks.missing(root=True) == ("", "")
     name = functions.create(_APP, MemorySize=128, Timeout=60)
     answer = functions.invoke(name, {"write": 400})
     assert answer.error is None, answer.payload

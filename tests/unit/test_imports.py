@@ -22,6 +22,7 @@ ALLOWED: dict[str, set[str]] = {
         "aws.sigv4",
         "runtime.languages",
         "sandbox.cgroups",
+        "sandbox.kernel.confinement",
         "sandbox.kernel.disks",
         "sandbox.kernel.landlock",
         "sandbox.kernel.network",

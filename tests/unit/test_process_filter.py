@@ -75,7 +75,8 @@ def test_what_is_not_listed_is_refused(kind: str, machine: str) -> None:
     column = MACHINES.index(machine)
     for name, numbers in NEVER.items():
         assert judge(PROFILES[kind], machine, numbers[column]) == REFUSE, name
-    assert judge(PROFILES[kind], machine, 9999) == REFUSE
+    assert judge(PROFILES[kind], machine, process_filter.YOUNGEST) == REFUSE
+    assert judge(PROFILES[kind], machine, process_filter.YOUNGEST + 1) == UNKNOWN
     assert judge(PROFILES[kind], machine, 0, other=True) == KILL
     assert judge(PROFILES[kind], machine, process_filter.CLONE3[column]) == UNKNOWN
 

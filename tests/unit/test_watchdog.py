@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from lambent.neighbours import embedded, watchdog
+from lambent.neighbours.starting import Life
 
 SILENT = 0.3
 
@@ -106,14 +108,18 @@ def test_what_ends_by_itself_has_its_own_exit_code() -> None:
 def test_a_stop_does_not_wait_for_one_that_does_not_react(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "_STOP_SECONDS", 0.1)
 
-    async def scenario() -> int | None:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", "import time\ntime.sleep(600)", stdin=asyncio.subprocess.PIPE
-        )
-        await embedded.Embedded._end(process)
-        return process.returncode
+    stdin, held = os.pipe()
+    command = [sys.executable, "-c", "import time\ntime.sleep(600)"]
+    with subprocess.Popen(command, stdin=stdin) as process:
 
-    assert asyncio.run(scenario()) == -signal.SIGKILL
+        async def scenario() -> None:
+            pidfd = os.pidfd_open(process.pid)
+            life = Life(process.pid, pidfd, held, signal.pidfd_send_signal)
+            await embedded.Embedded._end(life)
+
+        asyncio.run(scenario())
+        assert process.wait() == -signal.SIGKILL
+    os.close(stdin)
 
 
 HUNG = """

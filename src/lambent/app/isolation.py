@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
+from lambent.app.host import Host
 from lambent.clock import Clock
 from lambent.config import Settings
 from lambent.errors import StartError
-from lambent.sandbox import cgroups
-from lambent.sandbox.addresses import networks
 from lambent.sandbox.base import SandboxBackend, SandboxError
 from lambent.sandbox.namespaces import NamespaceBackend
 from lambent.sandbox.process import ProcessBackend
 
 
 async def open_backend(
-    settings: Settings, data: Path, clock: Clock, private: list[str] | None, warnings: list[str]
+    settings: Settings, host: Host, clock: Clock, warnings: list[str]
 ) -> SandboxBackend:
     """The backend, open; raises StartError.
 
-    private: see ``private_networks``; warnings: what is not as it could be is added there.
+    warnings: what is not as it could be is added there.
     """
     backend: SandboxBackend
-    groups: cgroups.ControlGroups | None = None
-    if settings.isolation == "process":
+    groups = host.groups
+    if host.agent is None:
         warnings.append(
             "isolation = process: functions are NOT isolated; they can read and change "
-            "everything this user can"
+            "everything this user can, and the server keeps this user's rights"
         )
-        backend = ProcessBackend(data / "run")
+        backend = ProcessBackend(host.data / "run")
     else:
-        groups = cgroups.detect(data)
         if groups is None:
             warnings.append(
                 "no control groups can be used: CPU shares and freezing are not enforced, and "
@@ -40,13 +35,11 @@ async def open_backend(
         elif groups.missing:
             warnings.append(f"control groups lack: {', '.join(groups.missing)}")
         backend = NamespaceBackend(
-            data / "run",
+            host.agent,
             groups,
             clock,
             settings.prepared,
             settings.prepared_megabytes * 1024 * 1024,
-            private,
-            _tmp_bytes(settings, data),
         )
     try:
         await backend.open()
@@ -71,21 +64,3 @@ async def open_backend(
             "(function_tmp = memory says you want it so)"
         )
     return backend
-
-
-def private_networks(settings: Settings) -> list[str] | None:
-    """Those that functions may reach beside the internet; None where they have no network."""
-    if settings.function_network == "none":
-        return None
-    try:
-        return networks(settings.function_network_allow)
-    except SandboxError as error:
-        raise StartError(f"function_network_allow: {error}") from error
-
-
-def _tmp_bytes(settings: Settings, data: Path) -> int:
-    """What all /tmp of functions may take of the disk; 0 where they are memory."""
-    if settings.function_tmp == "memory":
-        return 0
-    free = shutil.disk_usage(data).free
-    return min(settings.function_tmp_megabytes * 1024 * 1024, free // 2)

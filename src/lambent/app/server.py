@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import functools
 import gc
 import logging
-import os
 import resource
 from collections.abc import Callable
-from pathlib import Path
 
 from lambent import ids
 from lambent.api import authorization, body_limits, operations
@@ -42,8 +39,8 @@ from lambent.api.sts import SecurityTokens
 from lambent.api.tags import Tags
 from lambent.api.urls import FunctionUrlConfigs
 from lambent.api.versions import Versions
-from lambent.app.isolation import open_backend, private_networks
-from lambent.app.tls import server_context
+from lambent.app.host import Host
+from lambent.app.isolation import open_backend
 from lambent.aws import model, sigv4
 from lambent.blobs.files import FileBlobs
 from lambent.clock import Clock, SystemClock, utc
@@ -94,7 +91,6 @@ from lambent.pool.idleness import Idleness
 from lambent.pool.pool import Pool, PoolLimits
 from lambent.queue.sqlite import SqliteQueue
 from lambent.router.direct import DirectRouter
-from lambent.runtime.languages import Languages
 from lambent.sandbox.kernel.child import ENDPOINT_PORT
 from lambent.sources.poller import Means
 from lambent.sources.sources import Sources
@@ -114,13 +110,16 @@ _DESCRIPTORS_WANTED = 65_536
 class App:
     """A whole server."""
 
-    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock | None = None, host: Host | None = None
+    ) -> None:
+        """host: what was prepared for it; without one, it prepares when it starts."""
         self.settings = settings
         self.clock = clock or SystemClock()
         self.port = 0
         self.owner: AccessKey
         self.warnings: list[str] = []
-        self._lock = -1
+        self._host = host
 
     async def start(self) -> None:
         """Start everything, bottom up; raises StartError.
@@ -128,13 +127,11 @@ class App:
         Order: what is durable, then what runs functions, then what may ask for it; the port last.
         """
         settings = self.settings
-        private = private_networks(settings)
-        tls = server_context(settings)
+        host = self._host = self._host or Host.prepare(settings)
         self.traces = None
         if settings.otlp_endpoint:
             self.traces = Traces(settings.otlp_endpoint, self.clock, ids.span_id)
-        data = settings.data_path
-        self._claim(data)
+        data = host.data
         _raise_descriptor_limit()
         ring = KeyRing.open(data / "secret.key")
         self.store = SealedStore(SqliteStore(data / "metadata.db"), ring.derive(b"store", b""))
@@ -162,7 +159,7 @@ class App:
         self.metrics = Metrics(data / "metrics", self.clock)
         self.measures = Measures(self.metrics, self.usage, self.traces)
         self.logs = LogStore(data / "logs", settings.log_group_bytes)
-        self.languages = Languages(data / "runtimes")
+        self.languages = host.languages
         self.catalog = Catalog(self.store)
         self.lifecycle = Lifecycle(
             self.catalog,
@@ -174,10 +171,10 @@ class App:
             self._sign,
         )
         try:
-            self.backend = await open_backend(settings, data, self.clock, private, self.warnings)
+            self.backend = await open_backend(settings, host, self.clock, self.warnings)
         except StartError:
             await self.store.close()
-            os.close(self._lock)
+            host.close()
             raise
         self._warn_of_relaxed_rules()
         factory = EnvironmentFactory(
@@ -235,6 +232,7 @@ class App:
             ways_in,
             lambda: self._door()[0],
             Bounds(settings.embedded_silent_seconds, settings.embedded_bytes),
+            host.agent,
         )
         self.neighbours = self._neighbours()
         self.guard = Guard(self.authorizer, self.neighbours)
@@ -303,13 +301,9 @@ class App:
         spool = data / "incoming"
         spool.mkdir(mode=0o700, exist_ok=True)
         self.server = HttpServer(self.edge, HttpLimits(spool=str(spool)))
-        try:
-            self.port = await self.server.listen(settings.host, settings.port, tls)
-        except OSError as error:
-            await self._stop_inner()
-            raise StartError(
-                f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}"
-            ) from error
+        self.port = host.listeners[0].getsockname()[1]
+        for listener in host.listeners:
+            await self.server.serve(listener, host.tls)
         self.edge.endpoint = self.endpoint
         # What is here now stays: the collector need not look at it again.
         gc.collect()
@@ -357,23 +351,10 @@ class App:
         for catalog in (self.catalog, self.layers, self.mappings, self.signing, self.directory):
             catalog.close()
         await self.store.close()
-        os.close(self._lock)
+        if self._host is not None:
+            self._host.close()
 
     # -- parts ----------------------------------------------------------------------------
-
-    def _claim(self, data: Path) -> None:
-        """One server per data directory."""
-        try:
-            data.mkdir(parents=True, exist_ok=True, mode=0o700)
-            data.chmod(0o700)
-            self._lock = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StartError(f"cannot use the data directory {data}: {error.strerror}") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._lock)
-            raise StartError(f"another server is using the data directory {data}") from None
 
     def _warn_of_relaxed_rules(self) -> None:
         settings = self.settings

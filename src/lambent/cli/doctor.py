@@ -13,7 +13,7 @@ from typing import Any
 
 from lambent.cli import runtimes, table
 from lambent.sandbox import cgroups
-from lambent.sandbox.kernel import disks, landlock, network
+from lambent.sandbox.kernel import confinement, disks, landlock, network
 
 
 def _attempt(code: str) -> str:
@@ -80,7 +80,7 @@ def _cgroups() -> tuple[bool, str, str]:
 
 def _network() -> tuple[bool, str, str]:
     """Make a router, short of its way on, which would change the host."""
-    lacking, remedy = network.missing()
+    lacking, remedy = network.missing(os.getuid() == 0)
     if lacking:
         return False, f"{lacking}: functions reach this server and nothing else", remedy
     reason = _attempt(
@@ -96,7 +96,7 @@ def _network() -> tuple[bool, str, str]:
 
 
 def _disks() -> tuple[bool, str, str]:
-    lacking, remedy = disks.missing()
+    lacking, remedy = disks.missing(os.getuid() == 0)
     if lacking:
         return False, f"{lacking}: /tmp is memory of its function", remedy
     return True, "disks of functions' own on loop devices", ""
@@ -107,10 +107,45 @@ def _landlock() -> tuple[bool, str, str]:
     if not version:
         return (
             False,
-            "not in this kernel: the services beside Lambda see this user's files",
+            "not in this kernel: the services beside Lambda are kept off files by mounts alone",
             "a kernel with CONFIG_SECURITY_LANDLOCK, and landlock among lsm=",
         )
     return True, f"Landlock, version {version}", ""
+
+
+def _server() -> tuple[bool, str, str]:
+    """Try, in a child, what the server does before it reads a byte of others."""
+    if os.getuid() != 0:
+        return True, "this user's files; no capability, its own system-call filter", ""
+    if not confinement.is_real_root():
+        return (
+            False,
+            "this root cannot become other users: the server and its services keep its files",
+            "run Lambent outside a container, or in one that maps all uids",
+        )
+    reason = _attempt(
+        "import sys; sys.path[:0] = [sys.argv[1]]\n"
+        "from lambent.sandbox.kernel import confinement as c, process_filter as f, syscalls as s\n"
+        "s.unshare(s.CLONE_NEWNS)\n"
+        "shown = c.python_paths(sys.path, sys.prefix, sys.base_prefix)\n"
+        "c.private_root([*shown, *c.LIBRARIES], {})\n"
+        "c.give_up(f.SERVER, c.UID_BASE)\n"
+    )
+    if reason:
+        return False, reason, "a kernel of 5.14 or later; a container with CAP_SYS_ADMIN"
+    return True, "a uid and a root folder of its own, no capability, a system-call filter", ""
+
+
+def _slirp() -> tuple[bool, str, str]:
+    """How slirp4netns, which parses what functions send, is confined."""
+    lacking = network.slirp_lacks()
+    if lacking:
+        return (
+            False,
+            f"slirp4netns without {', '.join(lacking)}: it has this user's files",
+            "slirp4netns 1.0 or later with libseccomp",
+        )
+    return True, "slirp4netns with its sandbox and its filter", ""
 
 
 def _seccomp() -> tuple[bool, str, str]:
@@ -122,6 +157,10 @@ def _seccomp() -> tuple[bool, str, str]:
         f"filters on {machine}" if known else "not in this kernel",
         "a kernel with CONFIG_SECCOMP_FILTER",
     )
+
+
+# Functions can be run isolated without these.
+_OPTIONAL = (_cgroups, _network, _disks, _landlock, _server, _slirp)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -136,9 +175,11 @@ def run(arguments: argparse.Namespace) -> int:
         ("network of functions", _network),
         ("/tmp of functions", _disks),
         ("files of neighbours", _landlock),
+        ("server", _server),
+        *(() if os.getuid() == 0 else (("way on of functions", _slirp),)),
     ):
         fine, found, remedy = check()
-        essential = essential and (fine or check in (_cgroups, _network, _disks, _landlock))
+        essential = essential and (fine or check in _OPTIONAL)
         rows.append(
             {
                 "check": name,

@@ -6,14 +6,17 @@ import argparse
 import asyncio
 import faulthandler
 import logging
+import os
 import signal
+import stat
 import sys
+from pathlib import Path
 from typing import Any
 
 import uvloop
 
 from lambent import config
-from lambent.app import App
+from lambent.app import App, Host
 from lambent.cli import table
 from lambent.errors import StartError
 
@@ -44,22 +47,37 @@ def run(arguments: argparse.Namespace, development: bool) -> int:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     try:
         settings = config.from_process(flags, arguments.config)
+        if arguments.config is None:
+            _check_configuration(settings.data_path / "lambent.toml")
+        host = Host.prepare(settings)
+        host.confine()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings))
+            runner.run(_serve(settings, host))
     except StartError as error:
         table.say(f"lambent: {error}", sys.stderr)
         return 1
     return 0
 
 
-async def _serve(settings: config.Settings) -> None:
-    app = App(settings)
+def _check_configuration(file: Path) -> None:
+    """As root, believe only what root wrote: the data directory is the server's, who is not root.
+
+    Raises StartError.
+    """
+    if os.getuid() == 0 and file.exists():
+        status = file.lstat()
+        if status.st_uid != 0 or status.st_mode & 0o022 or not stat.S_ISREG(status.st_mode):
+            raise StartError(f"{file} must be a file that root owns and nobody else may write")
+
+
+async def _serve(settings: config.Settings, host: Host) -> None:
+    app = App(settings, host=host)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     await app.start()
-    endpoint_file = settings.data_path / "endpoint"
+    endpoint_file = host.data / "endpoint"
     endpoint_file.write_text(app.endpoint + "\n")
     _greet(app)
     await stopping.wait()

@@ -328,11 +328,11 @@ def _extract(archive: zipfile.ZipFile, root: Path, limit: int) -> None:
         path = root.joinpath(*segments)
         kind = _kind(info)
         if kind == stat.S_IFDIR:
-            path.mkdir(parents=True, exist_ok=True, mode=0o755)
+            _make_folder(path)
             # What its owner cannot open, an ordinary user's server could not remove.
             modes.append((path, _permissions(info, 0o755) | 0o700))
             continue
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        _make_folder(path.parent)
         if kind == stat.S_IFLNK:
             links.append((path, _link_target(archive, info, segments)))
             continue
@@ -342,6 +342,14 @@ def _extract(archive: zipfile.ZipFile, root: Path, limit: int) -> None:
     for path, mode in reversed(modes):
         # Its owner is the server, which must be able to remove it.
         path.chmod(mode | 0o700)
+
+
+def _make_folder(path: Path) -> None:
+    """Make a folder and those above it; sandboxes may read it, whatever the server's umask is."""
+    if not path.is_dir():
+        _make_folder(path.parent)
+        path.mkdir()
+        path.chmod(0o755)
 
 
 def _link_target(archive: zipfile.ZipFile, info: zipfile.ZipInfo, segments: tuple[str, ...]) -> str:

@@ -40,10 +40,11 @@ class HttpServer:
         self._servers.append(server)
         return int(server.sockets[0].getsockname()[1])
 
-    async def serve(self, listener: socket.socket) -> None:
-        """Accept from a socket that is listening already."""
+    async def serve(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        """Accept from a socket that is bound already."""
         loop = asyncio.get_running_loop()
-        self._servers.append(await loop.create_server(self.connection, sock=listener))
+        server = await loop.create_server(self.connection, sock=listener, backlog=1024, ssl=tls)
+        self._servers.append(server)
 
     async def adopt(self, stream: socket.socket) -> None:
         """Serve a stream that is connected already; closes it in the end."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from lambent.http import Application, HttpLimits, HttpServer
 from lambent.http.client import UpstreamError, to_socket
 from lambent.neighbours import channel, watchdog
 from lambent.neighbours.base import Message, NeighbourUnavailable
+from lambent.neighbours.starting import Life, OwnStarter, Starter
 from lambent.neighbours.subjects.base import Facts
 from lambent.neighbours.watchdog import Bounds
 
@@ -35,7 +34,7 @@ class Embedded:
     """See ``base.Neighbour``; folder: everything it keeps, for nobody else to see.
 
     ways_in: what it may ask of this server, by the name of a socket in the folder.  endpoint: how
-    functions reach this server.
+    functions reach this server.  starter: who starts the process; without one, this process.
     """
 
     def __init__(
@@ -45,12 +44,14 @@ class Embedded:
         ways_in: Mapping[str, Application],
         endpoint: Callable[[], str],
         bounds: Bounds,
+        starter: Starter | None = None,
     ) -> None:
         self._folder = folder
         self._bounds = bounds
         self._region = region
         self._ways_in = ways_in
         self._endpoint = endpoint
+        self._starter = starter or OwnStarter(folder, region, bounds.memory_bytes)
         self._servers: list[HttpServer] = []
         self._directory = -1
         self._keeping: asyncio.Task[None] | None = None
@@ -174,31 +175,31 @@ class Embedded:
         """One life of the process."""
         listener = self._listen("socket")
         try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",
-                "-m",
-                "lambent.neighbours.ministack",
-                str(self._folder),
-                self._region,
-                stdin=asyncio.subprocess.PIPE,
-                pass_fds=(listener.fileno(),),
-                env=_environment(listener.fileno(), self._endpoint(), self._bounds),
-                start_new_session=True,
-            )
+            process = await self._start(listener)
         finally:
             # From here on only the process accepts: when it is gone, whoever connects knows.
             listener.close()
         try:
             self._up.set()
-            code = await watchdog.ended(process, self._ping, self._bounds.silent_seconds)
-            _log.error("the neighbours ended (%s); they are started again", code)
+            await watchdog.ended(process, self._ping, self._bounds.silent_seconds)
+            _log.error("the neighbours ended; they are started again")
         except asyncio.CancelledError:
             self._up.clear()
             await self._end(process)
             raise
         finally:
             self._up.clear()
+
+    async def _start(self, listener: socket.socket) -> Life:
+        stdin, held = os.pipe2(os.O_CLOEXEC)
+        try:
+            pid, pidfd = await self._starter.start(listener.fileno(), stdin, self._endpoint())
+        except BaseException:
+            os.close(held)
+            raise
+        finally:
+            os.close(stdin)
+        return Life(pid, pidfd, held, self._starter.kill)
 
     async def _ping(self) -> None:
         """See ``watchdog.Ping``."""
@@ -219,27 +220,12 @@ class Embedded:
         return listener
 
     @staticmethod
-    async def _end(process: asyncio.subprocess.Process) -> None:
-        assert process.stdin is not None
-        process.stdin.close()
+    async def _end(process: Life) -> None:
+        process.close_input()
         try:
             async with asyncio.timeout(_STOP_SECONDS):
                 await process.wait()
         except TimeoutError:
             _log.error("the neighbours did not end in time; they are killed")
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            process.kill()
             await process.wait()
-
-
-def _environment(listener: int, endpoint: str, bounds: Bounds) -> dict[str, str]:
-    """No setting or secret of the server is its business."""
-    kept = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "TZ")
-    variables = {name: os.environ[name] for name in kept if name in os.environ}
-    return {
-        **variables,
-        "LAMBENT_LISTENER": str(listener),
-        "LAMBENT_ENDPOINT": endpoint,
-        "LAMBENT_MEMORY_BYTES": str(bounds.memory_bytes),
-        "PYTHONUNBUFFERED": "1",
-    }

@@ -15,6 +15,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +25,20 @@ Ping = Callable[[], Awaitable[None]]
 PATIENCE = 6
 _LAST_WORDS_SECONDS = 2.0
 _TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Watched(Protocol):
+    """A process that can be ended."""
+
+    @property
+    def pid(self) -> int: ...
+
+    async def wait(self) -> int:
+        """Its exit code, once it has ended."""
+
+    def send_signal(self, signal: int, /) -> None: ...
+
+    def kill(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +53,7 @@ class Bounds:
 
 
 async def ended(
-    process: asyncio.subprocess.Process,
+    process: Watched,
     ping: Ping,
     silent_seconds: float,
     used: Callable[[int], float] | None = None,
@@ -56,7 +71,7 @@ async def ended(
 
 
 async def _watch(
-    process: asyncio.subprocess.Process,
+    process: Watched,
     ping: Ping,
     silent_seconds: float,
     used: Callable[[int], float],
@@ -94,7 +109,7 @@ async def _answers(ping: Ping, seconds: float) -> bool:
     return True
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _end(process: Watched) -> None:
     """Let it say where it was (``faulthandler``), then kill it."""
     with contextlib.suppress(ProcessLookupError, TimeoutError):
         process.send_signal(signal.SIGABRT)

@@ -32,8 +32,8 @@ class ControlGroup(Protocol):
     """The limits and meters of one sandbox."""
 
     @property
-    def entrances(self) -> list[int]:
-        """Descriptors of cgroup.procs: whoever writes a pid there moves it in."""
+    def directories(self) -> list[str]:
+        """Where it is, one in each hierarchy."""
 
     @property
     def limits_memory(self) -> bool: ...
@@ -67,6 +67,10 @@ class ControlGroups(Protocol):
     @property
     def missing(self) -> tuple[str, ...]:
         """What this host does not enforce."""
+
+    @property
+    def folders(self) -> list[str]:
+        """Where groups are made: one folder in each hierarchy."""
 
     @property
     def freezers(self) -> str:
@@ -177,7 +181,6 @@ class GroupV1:
 
     def __init__(self, directories: dict[str, str]) -> None:
         self._directories = directories
-        self.entrances: list[int] = []
         self._meter: _Meter | None = None
         self._freezer = -1
         self._oom = -1
@@ -186,17 +189,18 @@ class GroupV1:
         apart = list(dict.fromkeys(directories.values()))
         for directory in apart:
             os.mkdir(directory)
-        for directory in apart:
-            self.entrances.append(os.open(directory + "/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
         if "pids" in directories:
             _write(directories["pids"] + "/pids.max", str(MOST_PROCESSES))
+
+    @property
+    def directories(self) -> list[str]:
+        return list(dict.fromkeys(self._directories.values()))
 
     @property
     def limits_memory(self) -> bool:
         return "memory" in self._directories
 
     def limit(self, memory_bytes: int) -> None:
-        self._close_entrances()
         memory = self._directories.get("memory")
         if memory is None:
             return
@@ -255,7 +259,6 @@ class GroupV1:
             break
 
     def remove(self) -> bool:
-        self._close_entrances()
         for descriptor in (self._freezer, self._oom):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -265,11 +268,6 @@ class GroupV1:
             self._meter = None
         removed = [_remove(directory) for directory in self._directories.values()]
         return all(removed)
-
-    def _close_entrances(self) -> None:
-        for descriptor in self.entrances:
-            os.close(descriptor)
-        self.entrances = []
 
 
 class ControlGroupsV1:
@@ -281,6 +279,7 @@ class ControlGroupsV1:
     def __init__(self, roots: dict[str, str]) -> None:
         self._roots = roots
         self.missing = tuple(name for name in self.WANTED if name not in roots)
+        self.folders = list(dict.fromkeys(roots.values()))
         self.freezers = roots.get("freezer", "")
 
     def create(self, name: str) -> GroupV1:
@@ -312,16 +311,18 @@ class GroupV2:
         self._meter: _Meter | None = None
         self._frozen = -1
         os.mkdir(directory)
-        self.entrances = [os.open(directory + "/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)]
         with contextlib.suppress(FileNotFoundError):
             _write(directory + "/pids.max", str(MOST_PROCESSES))
+
+    @property
+    def directories(self) -> list[str]:
+        return [self._directory]
 
     @property
     def limits_memory(self) -> bool:
         return os.path.exists(self._directory + "/memory.max")
 
     def limit(self, memory_bytes: int) -> None:
-        self._close_entrances()
         with contextlib.suppress(FileNotFoundError):
             _write(self._directory + "/memory.max", str(memory_bytes))
             _write(self._directory + "/memory.oom.group", "1")
@@ -360,7 +361,6 @@ class GroupV2:
             _kill_all(self._directory)
 
     def remove(self) -> bool:
-        self._close_entrances()
         if self._frozen >= 0:
             os.close(self._frozen)
         self._frozen = -1
@@ -368,11 +368,6 @@ class GroupV2:
             self._meter.close()
             self._meter = None
         return _remove(self._directory)
-
-    def _close_entrances(self) -> None:
-        for descriptor in self.entrances:
-            os.close(descriptor)
-        self.entrances = []
 
 
 class ControlGroupsV2:
@@ -383,6 +378,7 @@ class ControlGroupsV2:
 
     def __init__(self, root: str, controllers: set[str]) -> None:
         self._root = root
+        self.folders = [root]
         self.missing = tuple(name for name in ("memory", "cpu", "pids") if name not in controllers)
 
     def create(self, name: str) -> GroupV2:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -32,8 +31,11 @@ class NamespaceSandbox:
         output: int,
         group: ControlGroup | None,
         number: int | None,
+        kill: Callable[[int], None],
         released: Released,
     ) -> None:
+        """kill: kills the process of a pidfd, which may have another uid than this one."""
+        self._kill_process = kill
         self._channel = channel
         self._group = group
         self._metered = group is not None and group.limits_memory
@@ -272,8 +274,7 @@ class NamespaceSandbox:
             self.freeze(False)
         if self._pidfd >= 0:
             # PID 1 of its namespace: the kernel takes everything inside along.
-            with contextlib.suppress(OSError):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            self._kill_process(self._pidfd)
 
     def destroy(self) -> None:
         if self._destroyed:

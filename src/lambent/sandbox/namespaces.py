@@ -9,36 +9,28 @@ what runs outside this process, ARCHITECTURE.md for the picture and SECURITY.md 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
-import subprocess
-import sys
-from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from lambent.clock import Clock
 from lambent.sandbox.addresses import Addresses
 from lambent.sandbox.base import Language, Mount, Program, SandboxError, SandboxSpec
 from lambent.sandbox.cgroups import ControlGroup, ControlGroups
-from lambent.sandbox.channel import Channel, Message
-from lambent.sandbox.kernel import disks, environ, network
+from lambent.sandbox.channel import Channel
+from lambent.sandbox.host_agent import START_TIMEOUT, HostAgent
+from lambent.sandbox.kernel import environ
 from lambent.sandbox.namespace_sandbox import NamespaceSandbox
 from lambent.sandbox.stock import BARE_BYTES, BOOTED_BYTES, Stock, Stocks
-from lambent.sandbox.uids import USERS, Uids
+from lambent.sandbox.uids import USERS
 
 _log = logging.getLogger(__name__)
 
-START_TIMEOUT = 10.0
 # New ones are made once the start that took one has had the processors for itself.
 _REFILL_SECONDS = 0.05
 RECYCLE_SPAWNS = 1000
 RECYCLE_SECONDS = 900.0
-_AGENT = (
-    "import sys; sys.path[:0] = [sys.argv[1]]; "
-    "from lambent.sandbox.kernel.agent import main; main(int(sys.argv[2]), sys.argv[3])"
-)
-
 _Spawned = Awaitable[NamespaceSandbox]
 
 
@@ -98,32 +90,23 @@ class NamespaceBackend:
 
     def __init__(
         self,
-        state: Path,
+        agent: HostAgent,
         groups: ControlGroups | None,
         clock: Clock,
         ahead: int,
         ahead_bytes: int,
-        network: Sequence[str] | None = None,
-        disk_bytes: int = 0,
     ) -> None:
-        """ahead: how many of each kind in use are kept ready, as far as ahead_bytes allow.
-
-        network: None for none, else the private networks that functions may reach beside the
-        internet.  disk_bytes: what all /tmp may take of the host's disk together; 0 for none, then
-        /tmp is memory.
-        """
+        """ahead: how many of each kind in use are kept ready, as far as ahead_bytes allow."""
         # Why functions have no network though they should; "" if all is well.
         self.network_missing = ""
         # The same of disks for /tmp.
         self.disks_missing = ""
-        self._disk_bytes = disk_bytes
-        self._network = network
+        self._agent = agent
+        # None for an ordinary user, whose sandboxes have his.
+        self._uids = agent.uids
         self._addresses: Addresses | None = None
-        self._stage = state / "root"
         self._groups = groups
         self._stocks = Stocks(clock, ahead, ahead_bytes)
-        self._agent: subprocess.Popen[bytes] | None = None
-        self._channel: Channel
         self._zygotes: dict[tuple[str, str], asyncio.Future[_Zygote]] = {}
         self._booted: dict[tuple[str, str, Program], Stock] = {}
         self._recycling: dict[tuple[str, str], asyncio.Task[None]] = {}
@@ -131,60 +114,20 @@ class NamespaceBackend:
         self._dying: list[ControlGroup] = []
         self._burying: asyncio.TimerHandle | None = None
         self._serial = 0
-        # None for an ordinary user, whose sandboxes have his.
-        self._uids: Uids | None = None
 
     async def open(self) -> None:
-        if os.getuid() == 0:
-            self._uids = Uids()
-        self._stage.mkdir(parents=True, exist_ok=True)
-        if self._groups is not None:
-            self._groups.sweep()
-        self._channel, theirs = Channel.pair()
-        freezers = self._groups.freezers if self._groups is not None else ""
-        source = str(Path(__file__).resolve().parents[2])
-        self._agent = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _AGENT, source, str(theirs.fileno()), freezers],
-            pass_fds=(theirs.fileno(),),
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        theirs.close()
-        message, _ = await asyncio.wait_for(self._channel.expect(), START_TIMEOUT)
-        if "error" in message:
-            raise SandboxError(f"this host does not allow sandboxes: {message['error']}")
-        if self._network is not None:
-            await self._open_network(self._network)
-        if self._disk_bytes:
-            await self._open_disks()
-
-    async def _open_network(self, allowed: Sequence[str]) -> None:
-        self.network_missing = network.missing()[0]
-        if self.network_missing:
-            return
-        try:
-            await self._ask({"op": "network", "allowed": list(allowed)})
-            self._addresses = Addresses()
-        except SandboxError as error:
-            self.network_missing = str(error)
-
-    async def _open_disks(self) -> None:
-        self.disks_missing = disks.missing()[0]
-        if self.disks_missing:
-            return
-        folder = str(self._stage.parent)
-        try:
-            await self._ask({"op": "disks", "folder": folder, "bytes": self._disk_bytes})
-        except SandboxError as error:
-            self.disks_missing = str(error)
-
-    async def _ask(self, request: dict[str, Any], descriptors: tuple[int, ...] = ()) -> Message:
-        answer = self._channel.expect()
-        self._channel.send(request, descriptors)
-        message, given = await answer
-        if "error" in message:
-            raise SandboxError(message["error"])
-        return message, given
+        self._agent.open()
+        if self._agent.grants.network is not None:
+            try:
+                await self._agent.ask({"op": "network"})
+                self._addresses = Addresses()
+            except SandboxError as error:
+                self.network_missing = str(error)
+        if self._agent.grants.disk_bytes:
+            try:
+                await self._agent.ask({"op": "disks"})
+            except SandboxError as error:
+                self.disks_missing = str(error)
 
     async def _trees(self, mounts: list[Mount], tmp_bytes: int = 0) -> tuple[list[str], list[int]]:
         """Where to mount what: host folders and, if there is one, a disk of this size for /tmp.
@@ -192,7 +135,9 @@ class NamespaceBackend:
         The mounts come as descriptors; raises SandboxError.
         """
         paths = [mount.source for mount in mounts]
-        answer, trees = await self._ask({"op": "trees", "paths": paths, "tmp_bytes": tmp_bytes})
+        answer, trees = await self._agent.ask(
+            {"op": "trees", "paths": paths, "tmp_bytes": tmp_bytes}
+        )
         if "why" in answer:
             _log.warning("/tmp of an environment counts as its memory: %s", answer["why"])
         targets = [mount.target for mount in mounts]
@@ -216,17 +161,10 @@ class NamespaceBackend:
     async def _boot_zygote(self, language: Language) -> _Zygote:
         channel, theirs = Channel.pair()
         ready = channel.expect()
-        own = f"python{sys.version_info.major}.{sys.version_info.minor}"
         try:
-            started, _ = await self._ask(
-                {
-                    "op": "zygote",
-                    "stage": str(self._stage),
-                    "language": language.prefix if language.interpreter else "",
-                    "interpreter": language.interpreter or own,
-                    "runtime": language.bootstrap,
-                },
-                (theirs.fileno(),),
+            name = language.name if language.interpreter else ""
+            started, _ = await self._agent.ask(
+                {"op": "zygote", "language": name}, (theirs.fileno(),)
             )
         finally:
             theirs.close()
@@ -255,25 +193,20 @@ class NamespaceBackend:
         """A sandbox with nothing in it."""
         self._serial += 1
         number = self._addresses.take() if self._addresses is not None else None
-        group = self._groups.create(f"s{os.getpid()}-{self._serial}") if self._groups else None
+        name = f"s{os.getpid()}-{self._serial}" if self._groups else None
+        group = self._groups.create(name) if self._groups and name else None
         channel, theirs = Channel.pair()
         read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        sandbox = NamespaceSandbox(channel, read, group, number, self._released)
+        sandbox = NamespaceSandbox(channel, read, group, number, self._agent.kill, self._released)
         self._sandboxes[sandbox] = zygote
         zygote.spawned += 1
         zygote.living += 1
         try:
             os.set_blocking(write, True)
             sandbox.uid = self._uids.take() if self._uids is not None else 0
-            entrances = group.entrances if group is not None else []
-            zygote.channel.send(
-                {
-                    "uid": sandbox.uid,
-                    "users": USERS if self._uids is not None else 1,
-                    "number": number,
-                },
-                [theirs.fileno(), write, *entrances],
-            )
+            users = USERS if self._uids is not None else 1
+            request = {"uid": sandbox.uid, "users": users, "number": number, "group": name}
+            zygote.channel.send(request, [theirs.fileno(), write])
             # Its end is the child's alone now, so that its death is heard.
             theirs.close()
             await asyncio.wait_for(sandbox.prepared(zygote.pid), START_TIMEOUT)
@@ -387,13 +320,6 @@ class NamespaceBackend:
         for future in self._zygotes.values():
             if future.done() and _alive(future):
                 future.result().channel.close()
-        if self._agent is not None:
-            self._channel.close()
-            try:
-                await asyncio.to_thread(self._agent.wait, 5)
-            except subprocess.TimeoutExpired:
-                self._agent.kill()
-                self._agent.wait()
         for _ in range(200):
             if self._burying is not None:
                 self._burying.cancel()
@@ -403,5 +329,6 @@ class NamespaceBackend:
             await asyncio.sleep(0.01)
         if self._groups is not None:
             self._groups.remove()
-        if self._uids is not None:
-            self._uids.close()
+            with contextlib.suppress(SandboxError):
+                await self._agent.ask({"op": "leave"})
+        await self._agent.close()

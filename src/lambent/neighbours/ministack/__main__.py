@@ -16,6 +16,7 @@ import os
 import resource
 import signal
 import socket
+import stat
 import sys
 import threading
 from pathlib import Path
@@ -68,7 +69,7 @@ def shut_off(folder: Path) -> None:
     """Leave the network, all privileges, and every file that is not Python's or its own.
 
     Root becomes the uid of the folder (``confinement.own_uid``).  Peers are reached through sockets
-    that are open, or in the folder.  Memory is limited to half of the machine's.
+    that are open, or in the folder.
     """
     root = confinement.is_real_root()
     uid = confinement.own_uid(str(folder), confinement.SERVICES) if root else os.getuid()
@@ -83,7 +84,7 @@ def shut_off(folder: Path) -> None:
     readable += confinement.LIBRARIES
     confinement.private_root(readable, {str(folder): f"/proc/self/fd/{opened}"})
     os.close(opened)
-    confinement.limit(_RLIMITS | {resource.RLIMIT_DATA: confinement.half_of_memory()})
+    confinement.limit(_RLIMITS)
     try:
         landlock.restrict(readable, [str(folder), *confinement.DEVICES])
     except OSError as error:
@@ -92,14 +93,18 @@ def shut_off(folder: Path) -> None:
 
 
 def own(folder: int, uid: int) -> None:
-    """Give a folder and all within to the services' uid; its group, the server's, may use it.
+    """Give a folder and all within to the services' uid alone; the server's group may use it.
 
-    folder: open.  No link is followed.
+    folder: open.  No link is followed, and sockets stay the server's.
     """
     if os.fstat(folder).st_uid != uid:
         for _, folders, files, place in os.fwalk(".", dir_fd=folder):
-            for name in (*folders, *files):
-                os.chown(name, uid, -1, dir_fd=place, follow_symlinks=False)
+            for names, mode in ((folders, 0o700), (files, 0o600)):
+                for name in names:
+                    kind = os.lstat(name, dir_fd=place).st_mode
+                    if stat.S_ISDIR(kind) or stat.S_ISREG(kind):
+                        os.chown(name, uid, -1, dir_fd=place, follow_symlinks=False)
+                        os.chmod(name, mode, dir_fd=place)
         # The last, so that what was interrupted is done again.
         os.fchown(folder, uid, -1)
     os.fchmod(folder, 0o770)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import resource
+import signal
 import stat
 from typing import Iterable
 
@@ -30,11 +31,11 @@ from .syscalls import (
     MS_REMOUNT,
 )
 
-# Host uids of servers (even) and their services (odd), above those of sandboxes; systemd hands out
-# none from 0x70000000 on ("Users, Groups, UIDs and GIDs on systemd Systems").
+# Host uids, four to a data directory, above those of sandboxes; systemd hands out none from
+# 0x70000000 on ("Users, Groups, UIDs and GIDs on systemd Systems").
 UID_BASE = 0x7F00_0000
-_PAIRS = 1 << 16
-SERVER, SERVICES = 0, 1
+UID_COUNT = 4 << 16
+SERVER, SERVICES, RESOLVER = 0, 1, 2
 
 # Where shared libraries and the time zone are.
 LIBRARIES = (
@@ -60,7 +61,7 @@ def is_real_root() -> bool:
         return False
     with open("/proc/self/uid_map") as file:
         spans = [[int(word) for word in line.split()] for line in file]
-    return any(first <= UID_BASE and first + n >= UID_BASE + 2 * _PAIRS for first, _, n in spans)
+    return any(first <= UID_BASE and first + n >= UID_BASE + UID_COUNT for first, _, n in spans)
 
 
 def become_namespace_root() -> None:
@@ -77,18 +78,18 @@ def become_namespace_root() -> None:
 
 
 def own_uid(folder: str, kind: int) -> int:
-    """The uid, and gid, of the server or the services (kind) whose folder this is.
+    """The uid, and gid, of the server, the services or the resolver (kind) of a data directory.
 
-    The folder's owner, if it has one of this range; else one chosen by the folder's path.
+    It follows from the folder's owner, if that is one of these, else from the folder's path.
     """
     try:
         owner = os.stat(folder).st_uid
     except OSError:
         owner = 0
-    if UID_BASE <= owner < UID_BASE + 2 * _PAIRS and owner % 2 == kind:
-        return owner
+    if UID_BASE <= owner < UID_BASE + UID_COUNT:
+        return owner - owner % 4 + kind
     digest = hashlib.sha256(os.fsencode(os.path.realpath(folder))).digest()
-    return UID_BASE + 2 * int.from_bytes(digest[:2], "big") + kind
+    return UID_BASE + 4 * int.from_bytes(digest[:2], "big") + kind
 
 
 def python_paths(path: Iterable[str], *prefixes: str) -> list[str]:
@@ -177,21 +178,21 @@ def limit(limits: dict[int, int]) -> None:
         resource.setrlimit(kind, (value, value))
 
 
-def half_of_memory() -> int:
-    """Bytes: half of this machine's memory, 2 GiB at least."""
-    return max(2 << 30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
-
-
-def give_up(profile: process_filter.Profile, uid: int | None = None) -> None:
+def give_up(
+    profile: process_filter.Profile, uid: int | None = None, dies_with_parent: bool = False
+) -> None:
     """Drop every capability for good, and make only the system calls of a profile from now on.
 
     uid: as root: what to become, with the gid of the same number and no other group.
     """
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
-    syscalls.drop_bounding_set()
+    if os.getuid() == 0:  # an ordinary user may not, and can gain none with no_new_privs
+        syscalls.limit_bounding_set()
     if uid is not None:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
-    syscalls.clear_capabilities()
+    syscalls.limit_capabilities()
+    if dies_with_parent:  # changing the uid would have cleared it
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     syscalls.install_seccomp(process_filter.compile_profile(profile))

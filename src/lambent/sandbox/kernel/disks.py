@@ -36,9 +36,12 @@ _SPARES = 4
 _SIZES_KEPT = 16
 
 
-def missing() -> tuple[str, str]:
-    """What this host lacks for disks and what mends it; empty if nothing."""
-    if os.getuid() != 0:
+def missing(root: bool) -> tuple[str, str]:
+    """What this host lacks for disks and what mends it; empty if nothing.
+
+    root: whether the host agent is the host's root.
+    """
+    if not root:
         return "an ordinary user cannot mount", "run Lambent as root"
     if program("mkfs.ext4") is None:
         return "mkfs.ext4 is not installed", "apt-get install e2fsprogs"
@@ -59,12 +62,18 @@ class _Image(NamedTuple):
     parts: list[tuple[int, bytes]]
 
 
-def _format(path: str, size: int, files: int) -> _Image:
-    """The image of an empty file system whose root everybody may write to."""
+def _unnamed(folder: str) -> int:
+    """A new file without a name in a folder, which nobody else can open."""
+    return os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+
+
+def _format(folder: str, size: int, files: int) -> _Image:
+    """The image of an empty file system whose root everybody may write to; made in a folder."""
+    file = _unnamed(folder)
+    path = "/proc/%d/fd/%d" % (os.getpid(), file)
     command = [program("mkfs.ext4") or "mkfs.ext4", "-q", "-F", "-m", "0", "-b", str(_BLOCK)]
     command += ["-O", "^has_journal,^resize_inode,^metadata_csum", "-N", str(files)]
     command += ["-E", "lazy_itable_init=1,nodiscard", path]
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.ftruncate(file, size)
 
@@ -81,7 +90,6 @@ def _format(path: str, size: int, files: int) -> _Image:
         return _Image(size, [(at, os.pread(file, length, at)) for at, length in _extents(file)])
     finally:
         os.close(file)
-        os.unlink(path)
 
 
 def _extents(file: int) -> list[tuple[int, int]]:
@@ -131,17 +139,14 @@ def _mount(file: int) -> int:
 class Disks:
     """A pool and the disks made from it; raises OSError where the host does not allow it."""
 
-    def __init__(self, folder: str, size: int) -> None:
-        """folder: where on the host; size: the most that all disks may hold together, in bytes."""
+    def __init__(self, size: int, folder: str) -> None:
+        """size: the most that all disks may hold together, in bytes; folder: where on the host."""
         self._images: dict[int, _Image] = {}
         self._spares: list[int] = []
         self._spare_size = 0
-        os.makedirs(folder, exist_ok=True)
-        path = os.path.join(folder, "tmp-%d" % os.getpid())
-        pool = _format(path, size // _BLOCK * _BLOCK, _POOL_INODES)
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        pool = _format(folder, size // _BLOCK * _BLOCK, _POOL_INODES)
+        file = _unnamed(folder)
         try:
-            os.unlink(path)
             _write(pool, file)
             self._pool = _mount(file)
         finally:
@@ -177,7 +182,7 @@ class Disks:
         image = self._images.get(size)
         if image is None:
             image = self._image(size)
-        file = os.open(self._folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        file = _unnamed(self._folder)
         try:
             _write(image, file)
             return _mount(file)
@@ -186,11 +191,10 @@ class Disks:
 
     def _image(self, size: int) -> _Image:
         """The image on which so many bytes can be written."""
-        path = self._folder + "/image"
         files = inodes(size)
         # Inodes, bitmaps, and what ext4 holds back: 2 % of a file system, 16 MiB at most.
         room = size + files * 256 + size // 8192 + 65536 + min(size // 48, 16 * _MB)
-        image = _format(path, room // _BLOCK * _BLOCK, files)
+        image = _format(self._folder, room // _BLOCK * _BLOCK, files)
         if len(self._images) >= _SIZES_KEPT:
             self._images.clear()
         self._images[size] = image

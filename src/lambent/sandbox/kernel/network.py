@@ -9,20 +9,25 @@ user space.  Part of the host agent, which lives as long as the server.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import resource
 import signal
 import socket
 import sys
 from typing import Callable
 
-from . import firewall, links, netlink
-from .aside import aside, nft, program
+from . import confinement, firewall, links, netlink, process_filter
+from .aside import aside, nft, program, run
 from .host_uplink import HostUplink
 from .syscalls import (
+    CLONE_NEWIPC,
     CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWUTS,
     PR_SET_NO_NEW_PRIVS,
     PR_SET_PDEATHSIG,
-    drop_capabilities,
+    close_from,
     loopback_up,
     pidfd_open,
     prctl,
@@ -31,21 +36,46 @@ from .syscalls import (
 )
 
 _DNS = 53
-_NOBODY = 65534
+# Of the name server; a question has a socket of its own.
+_RESOLVER_LIMITS = {
+    resource.RLIMIT_NPROC: 16,
+    resource.RLIMIT_NOFILE: 4096,
+    resource.RLIMIT_DATA: 256 << 20,
+}
+_SLIRP_CONFINEMENT = ["--enable-sandbox", "--enable-seccomp"]
 _SLIRP_NETWORK = "169.254.2.0/24"
 _MANY_RESTARTS = 100
 
 
-def missing() -> tuple[str, str]:
-    """What this host lacks for a network of functions and what mends it; empty if nothing."""
+def missing(root: bool) -> tuple[str, str]:
+    """What this host lacks for a network of functions and what mends it; empty if nothing.
+
+    root: whether the host agent is the host's root.
+    """
     if program("nft") is None:
         return "nft is not installed", "sudo apt-get install nftables"
-    if os.getuid() != 0:
+    if not root:
         if program("slirp4netns") is None:
             return "slirp4netns is not installed", "sudo apt-get install slirp4netns"
         if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
             return "/dev/net/tun is not open to this user", "sudo chmod 666 /dev/net/tun"
     return "", ""
+
+
+def slirp_confinement(path: str) -> list[str]:
+    """In a job: the flags with which this slirp4netns gives up files, capabilities and calls.
+
+    Those that it knows; it parses packets that functions write.
+    """
+    offered = run(path, "--help")
+    return [flag for flag in _SLIRP_CONFINEMENT if flag in offered]
+
+
+def slirp_lacks() -> list[str]:
+    """In a job: the flags that the installed slirp4netns does not know; none without one."""
+    path = program("slirp4netns")
+    known = slirp_confinement(path) if path is not None else _SLIRP_CONFINEMENT
+    return [flag for flag in _SLIRP_CONFINEMENT if flag not in known]
 
 
 def make_router(allowed: list[str]) -> list[int]:
@@ -70,14 +100,15 @@ def make_router(allowed: list[str]) -> list[int]:
 class Network:
     """One router and what keeps it going; raises OSError where it cannot be.
 
-    root: whether the way on is the host's own, else slirp4netns.
+    root: whether the way on is the host's own, else slirp4netns.  uid: what the name server
+    becomes, None for an ordinary user's.
     """
 
-    def __init__(self, allowed: list[str], root: bool) -> None:
+    def __init__(self, allowed: list[str], root: bool, uid: int | None) -> None:
         # What to call when a descriptor is readable.
         self.watched: dict[int, Callable[[], None]] = {}
         self._restarts = 0
-        self._root = root
+        self._uid = uid
         self._namespace, self._questions, self._listener = aside(lambda: make_router(allowed))
         self._uplink: HostUplink | None = None
         try:
@@ -133,15 +164,19 @@ class Network:
 
             from . import resolver
 
-            questions = socket.socket(fileno=self._questions)
-            listener = socket.socket(fileno=self._listener)
-            if self._root:
-                os.setgroups([])
-                os.setgid(_NOBODY)
-                os.setuid(_NOBODY)
-            drop_capabilities()
-            prctl(PR_SET_NO_NEW_PRIVS, 1)
-            prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # changing credentials cleared it
+            sockets = [
+                fcntl.fcntl(each, fcntl.F_DUPFD, 5) for each in (self._questions, self._listener)
+            ]
+            for target, source in enumerate(sockets, 3):
+                os.dup2(source, target)
+            close_from(5)
+            unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS)
+            readable = confinement.python_paths(sys.path, sys.prefix, sys.base_prefix)
+            readable += [*confinement.LIBRARIES, *resolver.folders()]
+            confinement.private_root(readable, {})
+            confinement.limit(_RESOLVER_LIMITS)
+            confinement.give_up(process_filter.RESOLVER, self._uid, dies_with_parent=True)
+            questions, listener = socket.socket(fileno=3), socket.socket(fileno=4)
             asyncio.run(resolver.serve(questions, listener, resolver.Resolver()))
 
         self._keep(run, self._start_resolver)
@@ -153,15 +188,18 @@ class Network:
         ready, telling = os.pipe()
         namespace = "/proc/%d/fd/%d" % (os.getpid(), self._namespace)
         command = [path, "--configure", "--mtu=1500", "--disable-host-loopback", "--disable-dns"]
-        command += ["--cidr=" + _SLIRP_NETWORK, "--netns-type=path", "--ready-fd=%d" % telling]
-        command += [namespace, "uplink"]
+        command += ["--cidr=" + _SLIRP_NETWORK, "--netns-type=path", "--ready-fd=3"]
 
         def run() -> None:
-            os.set_inheritable(telling, True)
-            null = os.open("/dev/null", os.O_WRONLY)
-            os.dup2(null, 1)
-            os.dup2(null, 2)
-            os.execv(path, command)
+            null = os.open("/dev/null", os.O_RDWR)
+            moved = fcntl.fcntl(telling, fcntl.F_DUPFD, 4)
+            for target, source in ((0, null), (1, null), (2, null), (3, moved)):
+                os.dup2(source, target)
+            close_from(4)
+            confinement.limit({})
+            prctl(PR_SET_NO_NEW_PRIVS, 1)
+            arguments = [*command, *slirp_confinement(path), namespace, "uplink"]
+            os.execve(path, arguments, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
 
         self._keep(run, self._start_slirp)
         os.close(telling)
@@ -172,12 +210,15 @@ class Network:
 
     def _keep(self, run: Callable[[], None], again: Callable[[], None]) -> None:
         """Start a helper, and start it again whenever it ends."""
+        agent = os.getpid()
         pid = os.fork()
         if pid == 0:
             try:
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
+                    signal.signal(number, signal.SIG_DFL)
                 prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-                run()
+                if os.getppid() == agent:  # else it ended before that
+                    run()
             except BaseException as error:
                 sys.stderr.write("network of functions: %s\n" % error)
             finally:

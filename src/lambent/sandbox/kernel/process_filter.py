@@ -4,7 +4,8 @@ Each process of Lambent that reads bytes of others has one: it may make the call
 its own work need, and every other call fails with EPERM.  None may execute a program, change who it
 is, make a namespace, a mount or a key, trace a process, or create a socket of an unusual family.
 clone3 answers ENOSYS, because its flags lie in memory that a filter cannot read; libc then uses
-clone.  Filters of functions are in ``seccomp``.  Numbers: Linux unistd tables of both machines.
+clone.  So do calls younger than these tables, for which libc has another way as well.  Filters of
+functions are in ``seccomp``.  Numbers: Linux unistd tables of both machines.
 """
 
 from __future__ import annotations
@@ -190,9 +191,9 @@ FORK: dict[str, tuple[int | None, int | None]] = {
     "fork": (57, None),
     "setpriority": (141, 140),
     "vfork": (58, None),
-    "wait4": (61, 260),
-    "waitid": (247, 95),
 }
+# Collecting a child that has ended: the snapshot's fork, the server's host agent.
+WAIT: dict[str, tuple[int | None, int | None]] = {"wait4": (61, 260), "waitid": (247, 95)}
 # Ending itself in a thread of its own (abort, faulthandler); whom else it reaches its uid decides.
 SIGNAL: dict[str, tuple[int | None, int | None]] = {"kill": (62, 129), "tgkill": (234, 131)}
 
@@ -208,6 +209,9 @@ CLONE_THREAD = 0x10000
 IOCTLS = (0x5421, 0x5451, 0x541B, 0x5401, 0x5413)
 # PR_GET_DUMPABLE, PR_SET_NAME, PR_GET_NAME, PR_SET_VMA (names that libc gives to its memory).
 PRCTLS = (3, 15, 16, 0x53564D41)
+
+# The last call that these tables know of.
+YOUNGEST = 462
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
@@ -228,11 +232,11 @@ class Profile(NamedTuple):
 
 # The embedded services: files, and sockets within this host; a fork writes their state.  No
 # signals: an ordinary user's services have his uid.
-SERVICES = Profile((RUN, READ, WRITE, TALK, FORK), (UNIX,), True)
+SERVICES = Profile((RUN, READ, WRITE, TALK, FORK, WAIT), (UNIX,), True)
 # The name server: asks other name servers, and reads who they are.
-RESOLVER = Profile((RUN, READ, TALK), (UNIX, INET, INET6), False)
+RESOLVER = Profile((RUN, READ, TALK), (INET, INET6), False)
 # The server: files, and sockets to everywhere; libc's getaddrinfo asks netlink for addresses.
-SERVER = Profile((RUN, READ, WRITE, LINK, TALK, SIGNAL), (UNIX, INET, INET6, NETLINK), False)
+SERVER = Profile((RUN, READ, WRITE, LINK, TALK, SIGNAL, WAIT), (UNIX, INET, INET6, NETLINK), False)
 
 
 def _instruction(code: int, if_true: int, if_false: int, value: int) -> bytes:
@@ -297,6 +301,7 @@ def compile_profile(profile: Profile, machine: str | None = None) -> bytes:
     }
     for numbers, body in judged.items():
         code += [_instruction(_EQUAL, 0, len(body), numbers[column]), *body]
+    code += [_instruction(_AT_LEAST, 0, 1, YOUNGEST + 1), _return(_ERRNO | errno.ENOSYS)]
     for table in profile.calls:
         for name in sorted(table):
             number = table[name][column]

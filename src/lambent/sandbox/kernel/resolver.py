@@ -25,6 +25,14 @@ _STREAM_SECONDS = 20.0
 _HEADER = 12
 
 
+def folders() -> list[str]:
+    """The host folders in which the name servers are written down.
+
+    Folders, because what writes them replaces the file.
+    """
+    return [os.path.dirname(RESOLV_CONF), os.path.dirname(os.path.realpath(RESOLV_CONF))]
+
+
 class _Upstream:
     """The host's name servers, read again when they have changed."""
 

@@ -47,6 +47,7 @@ PR_SET_NO_NEW_PRIVS = 38
 
 _AARCH64 = platform.machine() == "aarch64"
 _SYS_PIVOT_ROOT = 41 if _AARCH64 else 155
+_SYS_CAPGET = 90 if _AARCH64 else 125
 _SYS_CAPSET = 91 if _AARCH64 else 126
 _SYS_SECCOMP = 277 if _AARCH64 else 317
 _SYS_OPEN_TREE = 428
@@ -57,8 +58,11 @@ _SYS_FSMOUNT = 432
 _SYS_PIDFD_OPEN = 434
 _SYS_CLONE3 = 435
 _SYS_CLOSE_RANGE = 436
+_SYS_OPENAT2 = 437
 _SYS_MOUNT_SETATTR = 442
 
+# Beneath the folder, through no link of any kind.
+_RESOLVE_BENEATH_WITHOUT_LINKS = 0x08 | 0x04 | 0x02
 _AT_FDCWD = -100
 _AT_EMPTY_PATH = 0x1000
 _AT_RECURSIVE = 0x8000
@@ -72,6 +76,7 @@ _CREATE = 6
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP_LOOPBACK_RUNNING = 0x1 | 0x8 | 0x40
 _SECCOMP_SET_MODE_FILTER = 1
+_CAPABILITY_VERSION = 0x20080522
 _SIGCHLD = 17
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -136,6 +141,26 @@ def open_tree(path: str) -> int:
             ctypes.c_uint(_OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_RECURSIVE),
         ),
         "open_tree %s" % (path,),
+    )
+
+
+def open_beneath(folder: int, path: str) -> int:
+    """A folder at a relative path, reached through no link and not above the open folder.
+
+    A close-on-exec descriptor that names it and cannot read it (O_PATH).
+    """
+    how = struct.pack(
+        "QQQ", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, 0, _RESOLVE_BENEATH_WITHOUT_LINKS
+    )
+    return _checked(
+        _libc.syscall(
+            _SYS_OPENAT2,
+            ctypes.c_int(folder),
+            _path(path),
+            how,
+            ctypes.c_size_t(len(how)),
+        ),
+        "openat2 %s" % (path,),
     )
 
 
@@ -273,27 +298,38 @@ def loopback_up() -> None:
         probe.close()
 
 
-def drop_bounding_set() -> None:
-    """Empty the bounding set of capabilities; while the caller is root still, or it may not."""
+def limit_bounding_set(kept: frozenset[int] = frozenset()) -> None:
+    """Drop every other capability, by number, from the bounding set; before the uid changes.
+
+    What the caller has stays.
+    """
     for capability in range(64):
-        try:
-            prctl(PR_CAPBSET_DROP, capability)
-        except OSError as error:
-            if error.errno != errno.EINVAL:  # else there are no more
-                raise
-            break
+        if capability not in kept:
+            try:
+                prctl(PR_CAPBSET_DROP, capability)
+            except OSError as error:
+                if error.errno != errno.EINVAL:  # else there are no more
+                    raise
+                break
+
+
+def limit_capabilities(kept: frozenset[int] = frozenset()) -> None:
+    """Drop every other capability, by number, that the caller has."""
+    header = struct.pack("Ii", _CAPABILITY_VERSION, 0)
+    present = ctypes.create_string_buffer(24)
+    _checked(_libc.syscall(_SYS_CAPGET, header, present), "capget")
+    # Per set, effective, permitted, inheritable: the lower half of all of them, then the upper.
+    permitted = struct.unpack("6I", present.raw)[1::3]
+    mask = sum(1 << each for each in kept) & (permitted[0] | permitted[1] << 32)
+    low, high = mask & 0xFFFFFFFF, mask >> 32
+    sets = struct.pack("6I", low, low, 0, high, high, 0)
+    _checked(_libc.syscall(_SYS_CAPSET, header, sets), "capset")
 
 
 def drop_capabilities() -> None:
     """Empty every capability set, the bounding set included."""
-    drop_bounding_set()
-    clear_capabilities()
-
-
-def clear_capabilities() -> None:
-    """Empty every capability set but the bounding set."""
-    header = struct.pack("Ii", 0x20080522, 0)
-    _checked(_libc.syscall(_SYS_CAPSET, header, bytes(24)), "capset")
+    limit_bounding_set()
+    limit_capabilities()
 
 
 def install_seccomp(program: bytes) -> None:

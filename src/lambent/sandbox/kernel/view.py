@@ -41,6 +41,10 @@ USER = "sbx_user1051"
 UID = 993
 GID = 990
 
+# Where the template lies until it is entered: a folder of every host that nothing shown is in, and
+# that nobody but root can put anything else in the place of.
+_STAGE = "/sys"
+
 _DIRECTORIES = (
     "usr",
     "etc",
@@ -192,13 +196,14 @@ def _build_dev(root: str) -> None:
     mount(None, root + "/dev", None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC)
 
 
-def build_template(root: str, trees: dict[str, str], resolver: str) -> None:
+def build_template(trees: dict[str, str], resolver: str) -> None:
     """Build and enter the template root; the caller has a mount namespace of its own.
 
-    root: an empty directory.  trees: host folders by where they are shown, read-only.  resolver:
+    trees: host folders by where they are shown, read-only.  resolver:
     the address of the name server, "" for none.
     """
     mount("none", "/", None, MS_REC | MS_PRIVATE)
+    root = _STAGE
     options = "size=512k,nr_inodes=256,mode=755"
     mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, options)
     for directory in _DIRECTORIES:

@@ -4,8 +4,8 @@ It lives in the template root (see ``view``).  One that serves a Python runtime 
 runtime's own interpreter (3.8 or later) and has imported what most functions import; one that
 serves programs runs on the server's and has imported next to nothing.  Neither has ever seen user
 code.  For each request ``{"uid": host uid, "users": 1, or 2 if extensions have a uid of their own,
-the one after it, "number": of its address or null}`` with descriptors
-[channel, output, cgroup.procs ...] it forks a child into fresh user, pid, mount, network, IPC and
+the one after it, "number": of its address or null, "group": name of its control groups or null}``
+with descriptors [channel, output] it forks a child into fresh user, pid, mount, network, IPC and
 UTS namespaces; all further talk is between the server and that child on the channel (see
 ``child``).
 """
@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import errno
 import gc
+import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -33,6 +35,8 @@ from .syscalls import (
     MNT_DETACH,
     close_others,
     fork_into,
+    limit_bounding_set,
+    limit_capabilities,
     umount,
 )
 from .view import GID, INTERPRETER, KERNEL, UID
@@ -40,6 +44,10 @@ from .view import GID, INTERPRETER, KERNEL, UID
 _NAMESPACES = (
     CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS
 )
+# CAP_DAC_OVERRIDE (a group's files are the server's), SETGID, SETUID and SETFCAP (mapping of ids),
+# NET_ADMIN (cables), SYS_ADMIN (namespaces).
+_CAPABILITIES = frozenset((1, 6, 7, 12, 21, 31))
+_GROUP = re.compile("s[0-9]{1,10}-[0-9]{1,18}")
 _PRELOADED = (
     "base64",
     "collections",
@@ -88,6 +96,42 @@ def _preload() -> Callable[[int], None]:
     return lambda descriptor: bootstrap.main(prepared, descriptor)
 
 
+class _Grants:
+    """What a zygote has from the host agent; its descriptors begin at 3, behind its channel."""
+
+    def __init__(self, given: str) -> None:
+        """given: JSON; "router": whether a netlink socket of the router's namespace comes first,
+        "groups": how many folders of control groups come then, "uids": the first host uid of
+        sandboxes and how many there are.
+        """
+        said = json.loads(given)
+        self.network = socket.socket(fileno=4) if said["router"] else None
+        first = 5 if self.network is not None else 4
+        self.groups = list(range(first, first + said["groups"]))
+        self._uids = range(said["uids"][0], said["uids"][0] + said["uids"][1])
+        for each in range(3, first + said["groups"]):
+            os.set_inheritable(each, False)
+
+    def check(self, request: dict[str, Any]) -> None:
+        """Raises OSError for a request that is not as the server makes them."""
+        uid, users, group = request["uid"], request["users"], request["group"]
+        if type(uid) is not int or users not in (1, 2):
+            raise OSError("not a uid")
+        if uid not in self._uids or uid + users - 1 not in self._uids:
+            raise OSError("uid %d is not one of sandboxes" % uid)
+        if group is not None and not _GROUP.fullmatch(group):
+            raise OSError("not the name of a group")
+
+    def enter(self, group: str, pid: int) -> None:
+        """Move a process into the groups of this name."""
+        for folder in self.groups:
+            procs = os.open(group + "/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=folder)
+            try:
+                os.write(procs, b"%d" % pid)
+            finally:
+                os.close(procs)
+
+
 def _map_ids(pid: int, uid: int, users: int) -> None:
     """Map the group to one host id, and the users inside to so many, beginning with the same."""
     with open("/proc/%d/setgroups" % pid, "w") as file:
@@ -113,9 +157,10 @@ def _spawn(
     descriptors: list[int],
     runtime: Callable[[int], None] | None,
     filters: tuple[bytes, bytes],
-    network: socket.socket | None,
+    grants: _Grants,
 ) -> None:
-    channel, output = descriptors[:2]
+    grants.check(request)
+    channel, output = descriptors
     number, users = request["number"], request["users"]
     mine, theirs = socket.socketpair()
     pid = fork_into(_NAMESPACES)
@@ -133,29 +178,26 @@ def _spawn(
     theirs.close()
     try:
         _map_ids(pid, request["uid"], users)
-        for group in descriptors[2:]:
-            os.write(group, b"%d" % pid)
-        if network is not None and number is not None:
-            links.connect(network, number, pid)
+        if request["group"] is not None:
+            grants.enter(request["group"], pid)
+        if grants.network is not None and number is not None:
+            links.connect(grants.network, number, pid)
         mine.send(b"g")
     except OSError as error:
-        if error.errno != errno.ENODEV:  # else its group is gone: it is wanted no more
+        # Else its group is gone: the server needs it no more.
+        if error.errno not in (errno.ENODEV, errno.ENOENT):
             sys.stderr.write("zygote: %s\n" % error)
     finally:
         mine.close()
 
 
-def main(descriptor: int, language: bool, router: int) -> None:
-    """Serve spawn requests on an inherited SEQPACKET socket until the other end closes.
+def main(language: bool, given: str) -> None:
+    """Serve spawn requests on SEQPACKET socket 3 until the other end closes.
 
-    language: whether this interpreter is the one that functions run on.
-    router: a netlink socket of the router's namespace, or -1 for none.
+    language: whether this interpreter is the one that functions run on.  given: see ``_Grants``.
     """
-    channel = socket.socket(fileno=descriptor)
-    channel.set_inheritable(False)
-    network = socket.socket(fileno=router) if router >= 0 else None
-    if network is not None:
-        network.set_inheritable(False)
+    channel = socket.socket(fileno=3)
+    grants = _Grants(given)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if os.getuid() == 0:
@@ -167,6 +209,8 @@ def main(descriptor: int, language: bool, router: int) -> None:
     umount(KERNEL, MNT_DETACH)
     if not language:
         umount(INTERPRETER, MNT_DETACH)
+    limit_bounding_set(_CAPABILITIES)
+    limit_capabilities(_CAPABILITIES)
     filters = compile_filter(metered=True), compile_filter(metered=False)
     gc.collect()
     gc.freeze()
@@ -177,6 +221,9 @@ def main(descriptor: int, language: bool, router: int) -> None:
         if received is None:
             os._exit(0)
         request, descriptors = received
-        _spawn(request, descriptors, runtime, filters, network)
+        try:
+            _spawn(request, descriptors, runtime, filters, grants)
+        except OSError as error:
+            sys.stderr.write("zygote: %s\n" % error)
         for each in descriptors:
             os.close(each)
