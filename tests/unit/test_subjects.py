@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambent.neighbours.subjects import json_services, query_services, s3, s3_documents, scheduler
+from lambent.neighbours.subjects import (
+    dynamodb,
+    json_services,
+    query_services,
+    s3,
+    s3_documents,
+    scheduler,
+)
 from lambent.neighbours.subjects.base import Unreadable, Wanted
 
 ACCOUNT, REGION = "111111111111", "us-east-1"
@@ -392,11 +399,11 @@ def test_an_items_partition_key_is_its_leading_key() -> None:
     (wanted,) = _json(
         "DynamoDB_20120810.PutItem", {"TableName": "ttt", "Item": {"u": {"S": "ann"}}}
     )
-    assert json_services.leading_keys(wanted.keys, "u") == ["ann"]
-    assert json_services.leading_keys(wanted.keys, "v") == ["\0"]
+    assert dynamodb.leading_keys(wanted.keys, "u") == ["ann"]
+    assert dynamodb.leading_keys(wanted.keys, "v") == ["\0"]
     batch = {"RequestItems": {"ttt": {"Keys": [{"u": {"S": "ann"}}, {"u": {"N": "7"}}]}}}
     (wanted,) = _json("DynamoDB_20120810.BatchGetItem", batch)
-    assert json_services.leading_keys(wanted.keys, "u") == ["ann", "7"]
+    assert dynamodb.leading_keys(wanted.keys, "u") == ["ann", "7"]
     query = {
         "TableName": "ttt",
         "KeyConditionExpression": "#p = :p and s > :s",
@@ -404,8 +411,8 @@ def test_an_items_partition_key_is_its_leading_key() -> None:
         "ExpressionAttributeValues": {":p": {"S": "ann"}, ":s": {"N": "1"}},
     }
     (wanted,) = _json("DynamoDB_20120810.Query", query)
-    assert json_services.leading_keys(wanted.keys, "u") == ["ann"]
-    assert json_services.leading_keys(wanted.keys, "s") == ["\0"]
+    assert dynamodb.leading_keys(wanted.keys, "u") == ["ann"]
+    assert dynamodb.leading_keys(wanted.keys, "s") == ["\0"]
 
 
 def _query(service: str, **form: str) -> list[tuple[str, str]]:
@@ -564,7 +571,7 @@ def test_no_document_is_more_than_refused(service: str, operation: str, paramete
     try:
         for each in _json(f"{service}.{operation}", parameters):
             assert each.action.partition(":")[2] and isinstance(each.resource, str)
-            json_services.leading_keys(each.keys, "TableName")
+            dynamodb.leading_keys(each.keys, "TableName")
     except Unreadable:
         pass
 
@@ -611,3 +618,21 @@ def test_statements_are_read_from_the_list_of_their_operation_only(
     assert pairs(_json(target, {other: mine, own: theirs})) == expected
     with pytest.raises(Unreadable):
         _json(target, {other: mine})
+
+
+@pytest.mark.parametrize(
+    ("operation", "parameters"),
+    [
+        ("Query", {"TableName": "ttt", "KeyConditionExpression": "a" * 4097}),
+        ("PutItem", {"TableName": "ttt", "Item": {}, "ConditionExpression": "\u00fc" * 2049}),
+        (
+            "TransactWriteItems",
+            {"TransactItems": [{"Update": {"TableName": "ttt", "UpdateExpression": "a" * 4097}}]},
+        ),
+        ("BatchGetItem", {"RequestItems": {"ttt": {"ProjectionExpression": "a" * 4097}}}),
+        ("ExecuteStatement", {"Statement": "SELECT * FROM ttt WHERE a = '" + "a" * 8192 + "'"}),
+    ],
+)
+def test_expressions_and_statements_are_as_long_as_on_aws(operation: str, parameters: Any) -> None:
+    with pytest.raises(Unreadable):
+        _json(f"DynamoDB_20120810.{operation}", parameters)

@@ -10,7 +10,7 @@ from lambent.iam.authenticate import Principal
 from lambent.iam.authorizer import Authorizer, Keys, ResourcePolicy, Subject
 from lambent.neighbours.base import Neighbour
 from lambent.neighbours.subjects.base import Facts, Wanted, owner_of
-from lambent.neighbours.subjects.json_services import leading_keys
+from lambent.neighbours.subjects.dynamodb import leading_keys
 
 _S3 = "s3.amazonaws.com"
 

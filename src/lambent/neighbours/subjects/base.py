@@ -86,3 +86,27 @@ class Unreadable(Exception):
         self.code = code
         self.message = message
         self.status = status
+
+
+def texts(value: Any) -> list[str]:
+    """Texts of a list that came from a client."""
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise Unreadable("ValidationException", "A list of strings is expected.")
+    return value
+
+
+def text(asked: Asked, *names: str) -> str:
+    """The first of these parameters that is there; "" if none is."""
+    for name in names:
+        value = asked.parameters.get(name)
+        if value is not None:
+            if not isinstance(value, str):
+                raise Unreadable("ValidationException", f"{name} must be a string.")
+            return value
+    return ""
+
+
+def items(value: Any) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        raise Unreadable("ValidationException", "A list of structures is expected.")
+    return value
