@@ -54,6 +54,16 @@ def when(values: tuple[int, ...], body: list[bytes]) -> list[bytes]:
     return tests + body
 
 
+def if_any_bit(bits: int, body: list[bytes]) -> list[bytes]:
+    """Go through body if what is loaded has one of the bits, else past it."""
+    return [_instruction(_ANY_BIT, 0, len(body), bits), *body]
+
+
+def unless_any_bit(bits: int, body: list[bytes]) -> list[bytes]:
+    """Go through body if what is loaded has none of the bits, else past it."""
+    return [_instruction(_ANY_BIT, len(body), 0, bits), *body]
+
+
 def only(argument: int, values: tuple[int, ...], error: int) -> list[bytes]:
     """Allow where an argument has one of these values."""
     return load(argument) + when(values, returning(ALLOW)) + refuse(error)
