@@ -158,3 +158,55 @@ def test_a_custom_resource_runs_the_functions_that_its_principal_may(namer: User
     assert status == "ROLLBACK_COMPLETE"
     assert "lambda:InvokeFunction" in why
     assert time.monotonic() - began < 20
+
+
+HALF: list[tuple[str, list[str], dict[str, Any]]] = [
+    ("AWS::SNS::Topic", ["sns:CreateTopic", "sns:DeleteTopic"], {"TopicName": "mine-half"}),
+    ("AWS::S3::Bucket", ["s3:CreateBucket", "s3:DeleteBucket"], {"BucketName": "mine-half"}),
+    ("AWS::Events::Rule", ["events:PutRule", "events:DeleteRule"], {"Name": "mine-half"}),
+    ("AWS::IAM::Role", ["iam:CreateRole", "iam:DeleteRole"], {"RoleName": "mine-half"}),
+]
+MORE: dict[str, Any] = {
+    "AWS::SNS::Topic": {"Subscription": [{"Protocol": "sqs", "Endpoint": own("sqs", "q")}]},
+    "AWS::S3::Bucket": {"VersioningConfiguration": {"Status": "Enabled"}},
+    "AWS::Events::Rule": {
+        "ScheduleExpression": "rate(1 day)",
+        "Targets": [{"Id": "1", "Arn": own("sqs", "q")}],
+    },
+    "AWS::IAM::Role": {
+        "AssumeRolePolicyDocument": {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Effect": "Allow",
+                    "Principal": {"Service": "lambda.amazonaws.com"},
+                    "Action": "sts:AssumeRole",
+                }
+            ],
+        },
+        "ManagedPolicyArns": ["arn:aws:iam::aws:policy/AdministratorAccess"],
+    },
+}
+
+
+@pytest.mark.parametrize(("kind", "actions", "named"), HALF, ids=[each[0] for each in HALF])
+def test_what_was_made_by_half_is_removed(
+    server: Server, kind: str, actions: list[str], named: dict[str, str]
+) -> None:
+    user = User(server, "halves-of-" + kind.replace("::", "-"))
+    user.may(policy(statement(["cloudformation:*", *actions])))
+    label = "half-" + kind.replace("::", "-").lower()
+    template = one(kind, **named, **MORE[kind])
+    status, why = deploy(user.client("cloudformation"), label, template)
+    assert status == "ROLLBACK_COMPLETE"
+    assert "not authorized" in why
+    names = json.dumps(
+        [
+            server.client("sns").list_topics(),
+            server.client("s3").list_buckets(),
+            server.client("events").list_rules(),
+            server.client("iam").list_roles(),
+        ],
+        default=str,
+    )
+    assert "mine-half" not in names

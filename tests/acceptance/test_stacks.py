@@ -217,6 +217,32 @@ def test_a_stack_acts_with_the_role_it_is_given(server: Server) -> None:
     stacks.get_waiter("stack_create_complete").wait(StackName="strong", WaiterConfig=FAST)
 
 
+def test_an_update_changes_a_roles_boundary_and_tags(server: Server) -> None:
+    iam, stacks = server.client("iam"), server.client("cloudformation")
+    boundary = "arn:aws:iam::aws:policy/ReadOnlyAccess"
+    trust = TEMPLATE["Resources"]["Role"]["Properties"]["AssumeRolePolicyDocument"]
+    steps: list[dict[str, Any]] = [
+        {"Tags": [{"Key": "team", "Value": "blue"}]},
+        {"PermissionsBoundary": boundary, "Tags": [{"Key": "stage", "Value": "test"}]},
+        {},
+    ]
+    for number, step in enumerate(steps):
+        properties = {"RoleName": "bounded", "AssumeRolePolicyDocument": trust, **step}
+        resource = {"Type": "AWS::IAM::Role", "Properties": properties}
+        given = {
+            "StackName": "bounded",
+            "TemplateBody": json.dumps({"Resources": {"R": resource}}),
+            "Capabilities": ["CAPABILITY_NAMED_IAM"],
+        }
+        verb = "update" if number else "create"
+        getattr(stacks, f"{verb}_stack")(**given)
+        stacks.get_waiter(f"stack_{verb}_complete").wait(StackName="bounded", WaiterConfig=FAST)
+        role = iam.get_role(RoleName="bounded")["Role"]
+        attached = role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn")
+        assert attached == step.get("PermissionsBoundary")
+        assert role.get("Tags", []) == step.get("Tags", [])
+
+
 def test_functions_of_stacks_outlive_a_restart(servers: Callable[..., Server]) -> None:
     first = servers()
     template = {key: TEMPLATE[key] for key in ("Parameters", "Outputs", "Resources")}

@@ -17,7 +17,7 @@ from tests.fuzz.kit import COUNT, SEED
 _ROOT = Path(__file__).resolve().parents[2]
 # Operations that must answer although requests are random, in a run of the default length: a fuzzer
 # whose requests are all refused would find nothing.
-_BESIDE, _OWN = (400, 25), (1_500, 15)
+_BESIDE, _OWN = (300, 20), (800, 10)
 
 
 def _run(default: int, least: int, *services: str) -> None:

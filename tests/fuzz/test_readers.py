@@ -113,7 +113,7 @@ def _inside(tree: Path) -> int:
 
 def test_an_archive_lands_below_its_folder_or_nowhere(cases: Cases, tmp_path: Path) -> None:
     unpacked = 0
-    for dice in cases(600):
+    for dice in cases(400):
         data = _archive(dice)
         if dice.random() < 0.6:
             data = kit.octets(dice, data)
@@ -308,7 +308,7 @@ _PATTERN: dict[str, Any] = {
 
 def test_an_event_pattern_matches_or_not_or_is_none(cases: Cases) -> None:
     compiled = 0
-    for dice in cases(3_000):
+    for dice in cases(1_000):
         pattern: object = (
             _PATTERN if dice.random() < 0.5 else {"source": [dice.choice(_PATTERN["ip"])]}
         )

@@ -16,6 +16,7 @@ from lambent.api.logs import Logs
 from lambent.api.scans import Effort, ScanEnded, Scans
 from lambent.aws.filter_pattern import compile_pattern
 from lambent.clock import ManualClock
+from lambent.errors import ServiceFailure
 from lambent.iam.authenticate import Principal
 from lambent.observe.logs import LogStore
 
@@ -65,9 +66,9 @@ def test_fields_and_wildcards_take_time_in_proportion_to_the_message(
 
 
 def test_text_is_searched_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between two of them the interpreter is free.  Processor time does not depend on others."""
+    """Between slices the interpreter is free; processor time does not depend on the machine."""
     pauses = [time.thread_time()]
-    monkeypatch.setattr("lambent.api.scans.time.sleep", lambda _: pauses.append(time.thread_time()))
+    monkeypatch.setattr(time, "sleep", lambda _: pauses.append(time.thread_time()))
     effort = Effort()
     matches = compile_pattern("%" + ".*" * 12 + "x%", effort.spend)
     text = "".join(chr(97 + n % 23) for n in range(250_000))
@@ -129,7 +130,7 @@ def test_an_account_has_one_scan_at_a_time_and_does_not_hold_up_another() -> Non
 def test_a_page_ends_where_its_budget_does_and_the_next_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scans.Effort.__init__, "__defaults__", (2500,))
+    monkeypatch.setattr(scans.Effort.__init__, "__defaults__", (2500, bool))
 
     async def scenario() -> None:
         store = LogStore(tmp_path, 1 << 20)
@@ -158,5 +159,22 @@ def test_a_page_is_a_megabyte_however_many_events_may_be_on_it(tmp_path: Path) -
         context = Context(Principal("000000000000", "key", "r", "logs"), "http://here", {})
         answer = await logs.filter_log_events(context, {"logGroupName": "/g"})
         assert len(answer["events"]) == 4 and answer["nextToken"] is not None
+
+    asyncio.run(scenario())
+
+
+def test_a_search_ends_when_its_caller_hangs_up(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = LogStore(tmp_path, 1 << 24)
+        letters = "".join(chr(97 + number % 23) for number in range(100_000))
+        store.writer("000000000000", "us-east-1", "/g", "s")(1, [letters] * 8)
+        logs = Logs(store, ManualClock(), Scans())
+        asked = {"logGroupName": "/g", "filterPattern": "%" + ".*" * 12 + "x%"}
+        principal = Principal("000000000000", "key", "us-east-1", "logs")
+        gone = Context(principal, "http://here", {}, gone=lambda: True)
+        with pytest.raises(ServiceFailure):
+            await logs.filter_log_events(gone, asked)
+        answer = await logs.filter_log_events(Context(principal, "http://here", {}), asked)
+        assert answer["events"] == []
 
     asyncio.run(scenario())

@@ -274,6 +274,16 @@ def test_requests_in_json(target: str, parameters: Any, expected: list[tuple[str
         ("AWSEvents.PutEvents", {"Entries": "x"}),
         ("AmazonSSM.GetParameters", {"Names": [7]}),
         ("AmazonSSM.GetParameter", {"Name": "\ud800"}),
+        ("secretsmanager.BatchGetSecretValue", {}),
+        ("secretsmanager.BatchGetSecretValue", {"Filters": [{"Key": "name", "Values": ["m"]}]}),
+        (
+            "secretsmanager.BatchGetSecretValue",
+            {"SecretIdList": ["m"], "Filters": [{"Key": "all", "Values": ["o"]}]},
+        ),
+        (
+            "DynamoDB_20120810.ExportTableToPointInTime",
+            {"TableArn": f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/t/index/i", "S3Bucket": "b"},
+        ),
     ],
 )
 def test_requests_in_json_that_cannot_be_read_are_refused(target: str, parameters: Any) -> None:
@@ -325,11 +335,6 @@ THEIRS = "arn:aws:dynamodb:us-east-1:222222222222:table/theirs"
             "AmazonSSM.GetParameter",
             {"Names": ["m"], "Name": "o"},
             f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/o",
-        ),
-        (
-            "secretsmanager.BatchGetSecretValue",
-            {"SecretIdList": ["m"], "Filters": [{"Key": "all"}]},
-            f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:*",
         ),
     ],
 )
@@ -437,6 +442,8 @@ def test_whatever_a_form_names_is_wanted() -> None:
     change = f"arn:aws:cloudformation:us-east-1:{ACCOUNT}:changeSet/o/1"
     both = _query("cloudformation", Action="DeleteChangeSet", StackName="m", ChangeSetName=change)
     assert ("cloudformation:DeleteChangeSet", change) in both
+    with pytest.raises(Unreadable):  # of any stack that has one of this name
+        _query("cloudformation", Action="ExecuteChangeSet", ChangeSetName="o")
     queues = _query("sqs", Action="CreateQueue", QueueName="o", QueueUrl=f"/{ACCOUNT}/m")
     assert ("sqs:CreateQueue", f"arn:aws:sqs:us-east-1:{ACCOUNT}:o") in queues
     template = "http://127.0.0.1:4566/templates/a%20b"

@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 
-from lambent.neighbours.ministack import template_expansion, template_patterns, template_text
+from lambent.neighbours.ministack import (
+    stack_failures,
+    template_expansion,
+    template_patterns,
+    template_text,
+)
 from lambent.neighbours.ministack.stack_types import TYPES, roles, unsupported
 from lambent.neighbours.ministack.template_text import MOST_LEVELS, MOST_NODES, Malformed, parse
 from lambent.neighbours.subjects.base import Unreadable
@@ -248,3 +253,16 @@ def test_resources_are_not_imported(parameters: dict[str, str]) -> None:
     with pytest.raises(Unreadable, match="not offered"):
         check(parameters)
     check({"ChangeSetType": "CREATE", "ImportExistingResources": "false"})
+
+
+def test_so_many_stacks_are_at_work_at_a_time() -> None:
+    stacks: dict[str, dict[str, str]] = {
+        str(number): {"StackStatus": "CREATE_IN_PROGRESS"}
+        for number in range(stack_failures.MOST_AT_WORK - 1)
+    }
+    stacks["reviewed"] = {"StackStatus": "REVIEW_IN_PROGRESS"}
+    stacks["done"] = {"StackStatus": "CREATE_COMPLETE"}
+    handle = stack_failures.limited(lambda _: "done", stacks, lambda code, message: code)
+    assert handle({}) == "done"
+    stacks["one more"] = {"StackStatus": "ROLLBACK_IN_PROGRESS"}
+    assert handle({}) == "LimitExceededException"

@@ -21,6 +21,8 @@ class Context:
     headers: dict[str, str]
     source: str = ""
     secure: bool = False
+    gone: Callable[[], bool] = bool
+    """Whether the caller has hung up."""
 
     @property
     def caller(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from lambent.api.context import Context
 from lambent.api.names import log_group
-from lambent.api.scans import Effort, Scans
+from lambent.api.scans import Effort, ScanEnded, Scans
 from lambent.aws.filter_pattern import InvalidPattern, compile_pattern
 from lambent.clock import Clock
 from lambent.errors import (
@@ -15,6 +15,7 @@ from lambent.errors import (
     InvalidParameterValue,
     ResourceAlreadyExists,
     ResourceNotFound,
+    ServiceFailure,
 )
 from lambent.observe.logs import GroupFacts, LogEvent, LogStore, Place
 
@@ -50,7 +51,7 @@ class Logs:
     # -- reading --------------------------------------------------------------------------
 
     async def filter_log_events(self, context: Context, parameters: Parameters) -> Parameters:
-        effort = Effort()
+        effort = Effort(gone=context.gone)
         try:
             matches = compile_pattern(parameters.get("filterPattern") or "", effort.spend)
         except InvalidPattern:
@@ -80,7 +81,10 @@ class Logs:
                     found.append(event)
             return found, len(events)
 
-        found, looked_at = await self._scans.run(context.account, effort, chosen)
+        try:
+            found, looked_at = await self._scans.run(context.account, effort, chosen)
+        except ScanEnded:  # the caller has hung up
+            raise ServiceFailure from None
         if looked_at < len(events):  # the caller goes on from there
             place = Place(events[looked_at - 1].segment, events[looked_at - 1].offset)
         more, _ = await self._store.read(context.account, context.region, group, place, 1)

@@ -28,8 +28,10 @@ class ScanEnded(Exception):
 class Effort:
     """The work of one scan, done in a thread: paused, counted, and ended from outside."""
 
-    def __init__(self, most: int = MOST_WORK) -> None:
+    def __init__(self, most: int = MOST_WORK, gone: Callable[[], bool] = bool) -> None:
+        """gone: whether nothing needs the result any longer; asked after each slice."""
         self._most = most
+        self._gone = gone
         self.renew()
 
     def renew(self) -> None:
@@ -44,6 +46,7 @@ class Effort:
         if self._ended:
             raise ScanEnded
         if time.monotonic() - self._since >= SLICE_SECONDS:
+            self._ended = self._ended or self._gone()
             time.sleep(SLICE_SECONDS)
             self._since = time.monotonic()
 

@@ -255,7 +255,10 @@ class QueryService(_ModelledService):
             # The same words under the code that these services have for it.
             raise ValidationError(error.message) from None
         namespace = self._model.xml_namespace
-        return aws_query.serialize(operation, result, namespace, ids.uuid())
+        answer = (operation, result, namespace, ids.uuid())
+        if len(body) > ASIDE_BYTES:  # many policies and actions: as many results
+            return await asyncio.to_thread(aws_query.serialize, *answer)
+        return aws_query.serialize(*answer)
 
     def refuse(self, error: ServiceError) -> WireResponse:
         code = _QUERY_CODES.get(error.code) or error.code.removesuffix("Exception")

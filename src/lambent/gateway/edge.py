@@ -159,7 +159,7 @@ class Edge:
             await self._own(exchange, principal)
             return
         service = self._service(principal.service)
-        seen = (exchange.headers, exchange.peer, exchange.secure)
+        seen = (exchange.headers, exchange.peer, exchange.secure, exchange.hung_up)
         context = Context(principal, self.endpoint, *seen)
         response = await service.call(context, exchange.method, exchange.path, query, body)
         if response.stream is None:

@@ -150,6 +150,10 @@ class FunctionUrls:
         except BodyTooLarge:
             self._too_large(call)
             return
+        except OSError as error:
+            _log.error("a large body cannot be kept: %s", error)
+            self._internal(call)
+            return
         except AccessDenied:
             self._fail(call, 403, "AccessDeniedException", _FORBIDDEN)
             return

@@ -88,6 +88,10 @@ class Exchange:
         """TLS's version and the cipher, as TLSv1.3 and TLS_AES_256_GCM_SHA384; else empty."""
         return self._connection.tls or ("", "")
 
+    def hung_up(self) -> bool:
+        """The same as ``gone``, to be handed on and asked later."""
+        return self._connection.closed
+
     @property
     def gone(self) -> bool:
         """Whether the client has hung up."""

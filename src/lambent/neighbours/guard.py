@@ -75,8 +75,8 @@ class Guard:
 
 
 def _is_alias(resource: str) -> bool:
-    """Whether a resource is named by an alias: policies may name what it stands for."""
-    return ":alias/" in resource
+    """Whether policies may name what a resource stands for: a key's alias, a stack's change set."""
+    return ":alias/" in resource or ":changeSet/" in resource
 
 
 def _owners_own(principal: Principal, owner: str, action: str) -> bool:

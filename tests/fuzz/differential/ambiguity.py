@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable
@@ -40,7 +41,8 @@ class Mutator:
             own = _OWN_CHANGES.get(wire.service, ())
             chosen = self._dice.choice(own if own and self._dice.random() < 0.2 else _CHANGES)
             wire.notes.append(chosen.__name__.strip("_"))
-            chosen(self, wire)
+            with contextlib.suppress(UnicodeError):  # half a pair of surrogates
+                chosen(self, wire)
 
     # The victim's names, one for a member of a request.
 

@@ -18,15 +18,15 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from lambent.app import App, server
 from lambent.config import Settings
 from lambent.neighbours import embedded
 from lambent.neighbours.base import Message
-from lambent.neighbours.ministack import adapter, bounds, ours, stacks
+from lambent.neighbours.ministack import adapter, bounds, facts, ours, stacks
 from lambent.neighbours.ministack.dispatch import Dispatch
-from lambent.neighbours.subjects.base import Facts
 from lambent.sandbox.kernel import netlink, syscalls
 
 CANARY = "canary7f3a"
@@ -74,7 +74,7 @@ class Watch:
         def watched(me: Any, *arguments: Any) -> Any:
             if self.on:
                 key = key_of(me, *arguments)
-                if key in self.protected:
+                if key in self.protected and not _decides():
                     self.touched.append(f"{_caller()} {name.strip('_')} {key[-1]!r} of {key[0]}")
             return inner(me, *arguments)
 
@@ -84,6 +84,14 @@ class Watch:
 def _caller() -> str:
     frame = sys._getframe(2)
     return f"{Path(frame.f_code.co_filename).stem}.{frame.f_code.co_name}"
+
+
+def _decides() -> bool:
+    """Whether a lookup is one of those that a decision needs (``facts``)."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename != facts.__file__:
+        frame = frame.f_back
+    return frame is not None
 
 
 class Beside(embedded.Embedded):
@@ -152,11 +160,6 @@ class Beside(embedded.Embedded):
         if any(sign in line for line in lines for sign in "\r\n\0"):
             self.strange.append(f"a line break in {request.method} {request.headers!r}")
         return await super().send(message)
-
-    async def facts(self, service: str, account: str, region: str, about: str) -> Facts:
-        """See ``base.Neighbour``."""
-        self.watch.on = False  # until the next request: what it set going is seen as well
-        return await super().facts(service, account, region, about)
 
     def settle(self, seconds: float = 2.0) -> None:
         """Wait for what the services go on with after their answer, in threads or in tasks."""

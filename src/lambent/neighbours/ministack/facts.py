@@ -82,9 +82,16 @@ def _secretsmanager(module: Any, name: str) -> dict[str, Any]:
     return {"arn": secret["ARN"], "policy": module._resource_policies.get(secret["ARN"])}
 
 
+def _cloudformation(module: Any, arn: str) -> dict[str, Any]:
+    """Of a change set, its stack."""
+    change = need(module, "_change_sets").get(arn)
+    return {"arn": change["StackId"]} if change else {}
+
+
 _MODULES = {"dynamodbstreams": "dynamodb"}
 _OF = {
     "s3": _s3,
+    "cloudformation": _cloudformation,
     "sqs": _sqs,
     "sns": _sns,
     "dynamodb": _dynamodb,

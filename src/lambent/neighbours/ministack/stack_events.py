@@ -29,7 +29,8 @@ class Rule(Permitted):
         module = MiniStack.part("eventbridge")
         if need(module, "_rule_key")(name, bus) in need(module, "_rules"):
             raise ValueError(f"Rule {name} already exists")
-        self._put(name, {}, properties)
+        with self.undone(name, {**properties, "Targets": []}):
+            self._put(name, {}, properties)
         return name, {"Arn": arn, "RuleName": name}
 
     def update(
@@ -88,7 +89,8 @@ class EventBus(Permitted):
         given = events.fitting("CreateEventBus", {**properties, "Name": name})
         given["Tags"] = own_tags(properties.get("Tags"))
         events.call("CreateEventBus", **given)
-        self._allow(name, {}, properties)
+        with self.undone(name, properties):
+            self._allow(name, {}, properties)
         return name, {"Arn": self.arn("events", f"event-bus/{name}"), "Name": name}
 
     def update(

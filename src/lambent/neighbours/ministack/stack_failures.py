@@ -1,9 +1,9 @@
-"""Templates that MiniStack fails on: refused with an error, and a stack never stays in progress."""
+"""What MiniStack fails on: templates are refused with an error, stacks do not stay in progress."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lambent.neighbours.ministack.adapter import MiniStack, need
@@ -18,6 +18,10 @@ _READING = (
     "ValidateTemplate",
     "GetTemplateSummary",
 )
+# Operations that set a stack going, and how many stacks of an account and region may be at work:
+# each has a thread while it waits, and who waits may wait for hours.
+_DEPLOYING = ("CreateStack", "UpdateStack", "ExecuteChangeSet", "RollbackStack")
+MOST_AT_WORK = 100
 # What a value of an unexpected kind, or a function of functions without end, makes.
 _UNEXPECTED = (
     RecursionError,
@@ -35,12 +39,35 @@ def install() -> None:
     handlers = need(MiniStack.part("cloudformation"), "_ACTION_HANDLERS")
     for name in _READING:
         handlers[name] = _answering(handlers[name])
+    known = need(MiniStack.part("cloudformation"), "_stacks")
+    refuse = need(MiniStack.part("cloudformation.helpers"), "_error")
+    for name in _DEPLOYING:
+        handlers[name] = limited(handlers[name], known, refuse)
     stacks = MiniStack.part("cloudformation.stacks")
     deploy = _settling(need(stacks, "_deploy_stack_async"))
     for part in ("stacks", "handlers", "changesets"):
         module = MiniStack.part(f"cloudformation.{part}")
         need(module, "_deploy_stack_async")
         module._deploy_stack_async = deploy
+
+
+def limited(
+    handler: Callable[[Any], Any], stacks: Mapping[str, Any], refuse: Callable[..., Any]
+) -> Callable[[Any], Any]:
+    """A handler that refuses while as many stacks are at work as may be."""
+
+    def handle(parameters: Any) -> Any:
+        statuses = [str(each.get("StackStatus", "")) for each in stacks.values()]
+        waiting = ("REVIEW_IN_PROGRESS",)  # for the execution of a change set
+        at_work = [
+            each for each in statuses if each.endswith("IN_PROGRESS") and each not in waiting
+        ]
+        if len(at_work) >= MOST_AT_WORK:
+            message = f"At most {MOST_AT_WORK} stacks may be created or updated at a time"
+            return refuse("LimitExceededException", message)
+        return handler(parameters)
+
+    return handle
 
 
 def _answering(handler: Callable[[Any], Any]) -> Callable[[Any], Any]:

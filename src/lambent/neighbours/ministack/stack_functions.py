@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import abc
 import base64
+import contextlib
 import hashlib
 import io
 import json
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from lambent.neighbours.ministack.adapter import MiniStack, need
@@ -78,6 +79,16 @@ class Kind(abc.ABC):
             self.replaced(physical_id, old, made)
         return made
 
+    @contextlib.contextmanager
+    def undone(self, physical_id: str, properties: Properties) -> Iterator[None]:
+        """Remove what was made when what follows fails: the stack does not know of it yet."""
+        try:
+            yield
+        except Exception:
+            with contextlib.suppress(Failed):
+                self.delete(physical_id, properties)
+            raise
+
     def replaced(self, physical_id: str, old: Properties, made: Made) -> None:
         """Remove what was replaced, unless the stack does it when all else is done, or keeps it."""
         provisioners = MiniStack.part("cloudformation.provisioners")
@@ -100,8 +111,9 @@ class Function(Kind):
         given["Code"] = _code(properties)
         given["Tags"] = tag_map(properties.get("Tags"))
         arn = self.functions.call("CreateFunction", **given)["FunctionArn"]
-        self._settled(name)
-        self._reserve(name, properties)
+        with self.undone(name, properties):
+            self._settled(name)
+            self._reserve(name, properties)
         return name, {"Arn": arn}
 
     def update(

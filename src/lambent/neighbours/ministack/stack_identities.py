@@ -44,12 +44,17 @@ class _Holder(Kind):
         if "AssumeRolePolicyDocument" in given:
             given["AssumeRolePolicyDocument"] = _text(given["AssumeRolePolicyDocument"])
         made = self.iam.call(f"Create{self.kind}", **given)[self.kind]
-        self._hold(name, {}, properties)
+        # With what it holds, or, where that may not be taken from it, as it is.
+        with self.undone(name, {}), self.undone(name, properties):
+            self._hold(name, {}, properties)
         return name, {"Arn": made["Arn"], f"{self.kind}Id": made[f"{self.kind}Id"]}
 
     def update(
         self, physical_id: str, old: Properties, new: Properties, stack: str, logical_id: str
     ) -> Made:
+        own = f"{self.kind}Name"
+        if old.get(own) != new.get(own):
+            return super().update(physical_id, old, new, stack, logical_id)
         if self.kind == "Role":
             trust = _text(new["AssumeRolePolicyDocument"])
             if trust != _text(old["AssumeRolePolicyDocument"]):
@@ -57,8 +62,10 @@ class _Holder(Kind):
             if any(old.get(n) != new.get(n) for n in ("Description", "MaxSessionDuration")):
                 given = self.iam.fitting("UpdateRole", {**new, "RoleName": physical_id})
                 self.iam.call("UpdateRole", **given)
-        self._hold(physical_id, old, new)
         named = {f"{self.kind}Name": physical_id}
+        self._bound(named, old, new)
+        self._tag(named, old, new)
+        self._hold(physical_id, old, new)
         made = self.iam.call(f"Get{self.kind}", **named)[self.kind]
         return physical_id, {"Arn": made["Arn"], f"{self.kind}Id": made[f"{self.kind}Id"]}
 
@@ -66,6 +73,23 @@ class _Holder(Kind):
         removing(lambda: self._hold(physical_id, properties, {}))
         named = {f"{self.kind}Name": physical_id}
         removing(lambda: self.iam.call(f"Delete{self.kind}", **named))
+
+    def _bound(self, named: dict[str, str], old: Properties, new: Properties) -> None:
+        """Bring its permissions boundary from what it was to what it shall be."""
+        was, shall = (each.get("PermissionsBoundary") for each in (old, new))
+        operation = f"{self.kind}PermissionsBoundary"
+        if shall and shall != was:
+            self.iam.call(f"Put{operation}", **named, PermissionsBoundary=shall)
+        elif was and not shall:
+            self.iam.call(f"Delete{operation}", **named)
+
+    def _tag(self, named: dict[str, str], old: Properties, new: Properties) -> None:
+        before, after = own_tags(old.get("Tags")), own_tags(new.get("Tags"))
+        kept = {each["Key"] for each in after}
+        if gone := [each["Key"] for each in before if each["Key"] not in kept]:
+            self.iam.call(f"Untag{self.kind}", **named, TagKeys=gone)
+        if after and after != before:
+            self.iam.call(f"Tag{self.kind}", **named, Tags=after)
 
     def _hold(self, name: str, old: Properties, new: Properties) -> None:
         """Bring its policies, and a user's groups, from what they were to what they shall be."""
@@ -163,7 +187,8 @@ class ManagedPolicy(Kind):
             "Description": properties.get("Description"),
         }
         arn = iam.call("CreatePolicy", **given)["Policy"]["Arn"]
-        self._attach(arn, set(), _holders(properties))
+        with self.undone(arn, properties):
+            self._attach(arn, set(), _holders(properties))
         return arn, {"PolicyArn": arn}
 
     def update(

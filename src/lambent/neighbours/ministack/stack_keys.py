@@ -34,7 +34,8 @@ class Key(Kind):
         if properties.get("KeyPolicy") is not None:
             given["Policy"] = text(properties["KeyPolicy"])
         made = keys.call("CreateKey", **given)["KeyMetadata"]
-        self._settle(made["KeyId"], {}, properties)
+        with self.undone(made["KeyId"], properties):
+            self._settle(made["KeyId"], {}, properties)
         return made["KeyId"], {"Arn": made["Arn"], "KeyId": made["KeyId"]}
 
     def update(

@@ -183,8 +183,9 @@ class Topic(Permitted):
         sns = self._clients("sns")
         tags = own_tags(properties.get("Tags"))
         sns.call("CreateTopic", Name=name, Attributes=attributes, Tags=tags)
-        for protocol, endpoint in _subscribed(properties):
-            sns.call("Subscribe", TopicArn=arn, Protocol=protocol, Endpoint=endpoint)
+        with self.undone(arn, properties):
+            for protocol, endpoint in _subscribed(properties):
+                sns.call("Subscribe", TopicArn=arn, Protocol=protocol, Endpoint=endpoint)
         return arn, {"TopicArn": arn, "TopicName": name}
 
     def update(

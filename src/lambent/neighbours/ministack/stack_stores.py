@@ -141,7 +141,8 @@ class Bucket(Permitted):
         if truth(properties.get("ObjectLockEnabled")):
             given["ObjectLockEnabledForBucket"] = True
         self._clients("s3").call("CreateBucket", **given)
-        self._configure(name, {}, properties)
+        with self.undone(name, properties):
+            self._configure(name, {}, properties)
         return name, _of_bucket(name)
 
     def update(
@@ -205,7 +206,8 @@ class Table(Permitted):
         given = tables.fitting("CreateTable", {**_as_api(properties), "TableName": name})
         given["Tags"] = own_tags(properties.get("Tags"))
         made = tables.call("CreateTable", **given)["TableDescription"]
-        self._beside(name, {}, properties)
+        with self.undone(name, properties):
+            self._beside(name, {}, properties)
         return name, _of_table(made)
 
     def update(
@@ -328,7 +330,8 @@ class Stream(Permitted):
             given["StreamModeDetails"] = {"StreamMode": mode}
         given["ShardCount"] = 4 if mode == "ON_DEMAND" else int(properties.get("ShardCount") or 1)
         streams.call("CreateStream", **given)
-        self._settle(name, {}, properties)
+        with self.undone(name, properties):
+            self._settle(name, {}, properties)
         return name, {"Arn": self.arn("kinesis", f"stream/{name}")}
 
     def update(

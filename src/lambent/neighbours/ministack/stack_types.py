@@ -381,6 +381,8 @@ TYPES = {
             "PermissionsBoundary Policies RoleName Tags"
         ),
         calls=_words(
+            "iam:TagRole iam:UntagRole iam:PutRolePermissionsBoundary "
+            "iam:DeleteRolePermissionsBoundary "
             "iam:CreateRole iam:GetRole iam:PutRolePolicy iam:DeleteRolePolicy "
             "iam:AttachRolePolicy iam:DetachRolePolicy iam:DeleteRole "
             "iam:UpdateAssumeRolePolicy iam:UpdateRole"
@@ -392,6 +394,8 @@ TYPES = {
             "Groups LoginProfile ManagedPolicyArns Path PermissionsBoundary Policies Tags UserName"
         ),
         calls=_words(
+            "iam:TagUser iam:UntagUser iam:PutUserPermissionsBoundary "
+            "iam:DeleteUserPermissionsBoundary "
             "iam:CreateUser iam:GetUser iam:PutUserPolicy iam:DeleteUserPolicy "
             "iam:AttachUserPolicy iam:DetachUserPolicy iam:DeleteUser iam:AddUserToGroup "
             "iam:RemoveUserFromGroup"

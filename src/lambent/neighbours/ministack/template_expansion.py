@@ -20,6 +20,8 @@ from lambent.neighbours.ministack.template_text import closed
 MOST_EXPANDED = 8_000_000
 # What a key or a value costs beside its characters.
 _NODE = 16
+# What a step of a loop costs: it takes longer than another.
+_STEP = 64
 MOST_TEXT = 1_000_000
 # AWS's quota of resources in one operation on nested stacks, and levels of these.
 MOST_RESOURCES = 2_500
@@ -298,7 +300,7 @@ def _charged(original: Callable[..., Any], by_size: bool) -> Callable[..., Any]:
     """A function whose calls are counted, and where by_size its results too."""
 
     def charged(*arguments: Any, **named: Any) -> Any:
-        budget().take(_NODE)
+        budget().take(_STEP)
         result = original(*arguments, **named)
         if by_size:
             budget().take(_size(result))

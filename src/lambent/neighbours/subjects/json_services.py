@@ -147,7 +147,10 @@ def _dynamodb(asked: Asked) -> Iterator[Wanted]:
     for name in _TABLE_ARNS:
         if name in parameters:
             found = True
-            yield Wanted(action, _text(asked, name), about=_text(asked, name))
+            arn = _text(asked, name)
+            if name in ("TableArn", "SourceTableArn") and not _TABLE_ARN.fullmatch(arn):
+                raise Unreadable("ValidationException", f"{name} is not the ARN of a table.")
+            yield Wanted(action, arn, about=arn)
     index = _text(asked, "IndexName") if operation in _OF_INDEXES else ""
     creation = parameters.get("TableCreationParameters")
     tables = [parameters[name] for name in _TABLE_NAMES if name in parameters]
@@ -568,12 +571,15 @@ def _secretsmanager(asked: Asked) -> Iterator[Wanted]:
     if not found:
         yield Wanted(action, "*")
     if asked.operation == "BatchGetSecretValue":
-        # Whatever is told must be allowed to be told; a filter may find anything.
+        # A filter may find any secret, also one that a policy denies by its name.
         listed = _texts(parameters.get("SecretIdList") or [])
+        if not listed or "Filters" in parameters:
+            raise Unreadable(
+                "InvalidParameterException",
+                "Secrets are named in SecretIdList; Filters are not offered here.",
+            )
         for each in listed:
             yield _of_secret(asked, "secretsmanager:GetSecretValue", each)
-        if not listed or "Filters" in parameters:
-            yield Wanted("secretsmanager:GetSecretValue", asked.arn("secret:*"))
 
 
 def _of_secret(asked: Asked, action: str, name: str) -> Wanted:

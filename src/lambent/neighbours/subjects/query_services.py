@@ -92,11 +92,19 @@ def _cloudformation(asked: Asked) -> Iterator[Wanted]:
     form = asked.parameters
     action = f"cloudformation:{asked.operation}"
     names = {form[each] for each in ("StackName", "StackId") if form.get(each)}
-    if form.get("ChangeSetName", "").startswith("arn:"):
-        names.add(form["ChangeSetName"])
+    change = form.get("ChangeSetName", "")
+    if change.startswith("arn:"):
+        # Its ARN does not say of which stack it is, which is what policies name.
+        yield Wanted(action, change, about=change)
+    elif change and not names:
+        # Of that name there may be one of each stack.
+        raise Unreadable(
+            "ValidationError",
+            "StackName must be specified if ChangeSetName is not specified as an ARN.",
+        )
     for name in sorted(names):
         yield Wanted(action, name if name.startswith("arn:") else asked.arn(f"stack/{name}/*"))
-    if not names:
+    if not names and not change:
         yield Wanted(action, "*")
     for url in ("TemplateURL", "StackPolicyURL", "StackPolicyDuringUpdateURL"):
         if form.get(url):
