@@ -148,7 +148,8 @@ def test_a_zygote_takes_uids_of_sandboxes_and_names_of_groups_alone() -> None:
         zygote.check(request, uids)
     wrong: list[dict[str, Any]] = [
         {}, {**right, "more": 1}, {**right, "uid": 0}, {**right, "uid": "0"},
-        {**right, "uid": True}, {**right, "uid": 0x7000_FFFF}, {**right, "uid": 0x7001_0000}, {**right, "uid": -1},
+        {**right, "uid": True}, {**right, "uid": 0x7000_FFFF}, {**right, "uid": 0x7001_0000},
+        {**right, "uid": -1},
         {**right, "users": 3}, {**right, "users": 0}, {**right, "users": True},
         {**right, "number": -1}, {**right, "number": 1 << 20}, {**right, "number": "1"},
         {**right, "group": "../x"}, {**right, "group": "s1-1/.."}, {**right, "group": ""},
