@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import threading
 import urllib.request
 from collections import Counter
@@ -288,7 +289,10 @@ def test_a_start_sweeps_the_trees_that_nothing_needs_and_no_other(
     code = server.data / "code"
     there = {path: path.stat().st_ino for path in code.iterdir() if path.is_dir()}
     assert any(path.name.startswith("merged-") for path in there)
-    (code / ("merged-" + "0" * 64)).mkdir()
+    unused = code / ("merged-" + "0" * 64)
+    unused.mkdir()
+    # As the server would, whose uid is not this test's.
+    os.chown(unused, code.stat().st_uid, code.stat().st_gid)
     assert server.stop() == 0
     assert servers().stop() == 0  # which waits for the sweep
     assert {path: path.stat().st_ino for path in code.iterdir() if path.is_dir()} == there

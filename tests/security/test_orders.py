@@ -14,7 +14,7 @@ import pytest
 
 from lambent.sandbox.base import SandboxError
 from lambent.sandbox.host_agent import Grants, HostAgent
-from lambent.sandbox.kernel import orders
+from lambent.sandbox.kernel import orders, zygote
 
 Play = Callable[[Callable[[HostAgent], Awaitable[None]]], None]
 
@@ -139,6 +139,25 @@ def test_no_process_is_killed_but_sandboxes_and_services(play: Play) -> None:
 
         play(scenario)
         sleeper.kill()
+
+
+def test_a_zygote_takes_uids_of_sandboxes_and_names_of_groups_alone() -> None:
+    uids = range(0x7000_0000, 0x7001_0000)
+    right = {"uid": 0x7000_0000, "users": 2, "number": 0, "group": "s1-1"}
+    for request in (right, {**right, "users": 1}, {**right, "number": None, "group": None}):
+        zygote.check(request, uids)
+    wrong: list[dict[str, Any]] = [
+        {}, {**right, "more": 1}, {**right, "uid": 0}, {**right, "uid": "0"},
+        {**right, "uid": True}, {**right, "uid": 0x7000_FFFF}, {**right, "uid": 0x7001_0000},
+        {**right, "uid": -1},
+        {**right, "users": 3}, {**right, "users": 0}, {**right, "users": True},
+        {**right, "number": -1}, {**right, "number": 1 << 20}, {**right, "number": "1"},
+        {**right, "group": "../x"}, {**right, "group": "s1-1/.."}, {**right, "group": ""},
+        {**right, "group": "s1-1\n"}, {**right, "group": 1},
+    ]  # fmt: skip
+    for request in wrong:
+        with pytest.raises(OSError, match=r"not"):
+            zygote.check(request, uids)
 
 
 @pytest.mark.parametrize("name", sorted(orders.ORDERS))

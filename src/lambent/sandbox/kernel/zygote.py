@@ -96,6 +96,22 @@ def _preload() -> Callable[[int], None]:
     return lambda descriptor: bootstrap.main(prepared, descriptor)
 
 
+def check(request: dict[str, Any], uids: range) -> None:
+    """Raises OSError for a request that is not as the server makes them; uids: of sandboxes."""
+    if set(request) != {"uid", "users", "number", "group"}:
+        raise OSError("not a request")
+    uid, users = request["uid"], request["users"]
+    if type(uid) is not int or type(users) is not int or users not in (1, 2):
+        raise OSError("not a uid")
+    if uid not in uids or uid + users - 1 not in uids:
+        raise OSError("uid %d is not one of sandboxes" % uid)
+    number, group = request["number"], request["group"]
+    if number is not None and (type(number) is not int or not 0 <= number < links.ADDRESSES):
+        raise OSError("not the number of an address")
+    if group is not None and (not isinstance(group, str) or not _GROUP.fullmatch(group)):
+        raise OSError("not the name of a group")
+
+
 class _Grants:
     """What a zygote has from the host agent; its descriptors begin at 3, behind its channel."""
 
@@ -108,19 +124,9 @@ class _Grants:
         self.network = socket.socket(fileno=4) if said["router"] else None
         first = 5 if self.network is not None else 4
         self.groups = list(range(first, first + said["groups"]))
-        self._uids = range(said["uids"][0], said["uids"][0] + said["uids"][1])
+        self.uids = range(said["uids"][0], said["uids"][0] + said["uids"][1])
         for each in range(3, first + said["groups"]):
             os.set_inheritable(each, False)
-
-    def check(self, request: dict[str, Any]) -> None:
-        """Raises OSError for a request that is not as the server makes them."""
-        uid, users, group = request["uid"], request["users"], request["group"]
-        if type(uid) is not int or users not in (1, 2):
-            raise OSError("not a uid")
-        if uid not in self._uids or uid + users - 1 not in self._uids:
-            raise OSError("uid %d is not one of sandboxes" % uid)
-        if group is not None and not _GROUP.fullmatch(group):
-            raise OSError("not the name of a group")
 
     def enter(self, group: str, pid: int) -> None:
         """Move a process into the groups of this name."""
@@ -159,7 +165,7 @@ def _spawn(
     filters: tuple[bytes, bytes],
     grants: _Grants,
 ) -> None:
-    grants.check(request)
+    check(request, grants.uids)
     channel, output = descriptors
     number, users = request["number"], request["users"]
     mine, theirs = socket.socketpair()
