@@ -68,8 +68,8 @@ def bound(memory_bytes: int) -> None:
 def shut_off(folder: Path) -> None:
     """Leave the network, all privileges, and every file that is not Python's or its own.
 
-    Root becomes the uid of the data directory above it (``confinement.own_uid``).  Peers are reached through sockets
-    that are open, or in the folder.
+    Root becomes a uid of the data directory above (``confinement.own_uid``).  Peers are reached
+    through sockets that are open, or in the folder.
     """
     root = confinement.is_real_root()
     uid = confinement.own_uid(str(folder.parent), confinement.SERVICES) if root else os.getuid()
