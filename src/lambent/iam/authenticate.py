@@ -143,8 +143,18 @@ class Authenticator:
         body: bytes,
     ) -> Principal:
         """The principal of a request; raises one of three refusals."""
-        settle = self.authenticate_head(claim, method, path, raw_query, headers)
-        return settle(sigv4.sha256(body))
+        if claim is None or not self._strict:
+            return self._believed(claim)
+        digest = sigv4.sha256(body)
+        try:
+            principal, key, declared = self._head(claim, headers)
+            hashed = digest if declared is None else declared
+            sigv4.verify(claim, key, method, path, raw_query, headers, hashed)
+            sigv4.check_hash(hashed, digest)
+            self._note(principal)
+        except sigv4.SignatureError as error:
+            raise SignatureRefused(error) from None
+        return principal
 
     def authenticate_head(
         self,
@@ -166,14 +176,7 @@ class Authenticator:
             return lambda digest: believed
         signed = claim
         try:
-            if claim.legacy:
-                raise sigv4.SignatureError(
-                    "IncompleteSignatureException", "Unsupported signing algorithm."
-                )
-            principal, secret = self._claimed(claim)
-            sigv4.check_signed(claim, headers)
-            key = self._signing_keys.derive(secret, claim.scope)
-            declared = sigv4.declared_hash(claim, headers)
+            principal, key, declared = self._head(claim, headers)
             if declared is not None:
                 sigv4.verify(claim, key, method, path, raw_query, headers, declared)
         except sigv4.SignatureError as error:
@@ -191,6 +194,19 @@ class Authenticator:
             return principal
 
         return settle
+
+    def _head(
+        self, claim: sigv4.Claim, headers: dict[str, str]
+    ) -> tuple[Principal, sigv4.SigningKey, str | None]:
+        """The principal that a head names, its key, and the digest it declares of the body."""
+        if claim.legacy:
+            raise sigv4.SignatureError(
+                "IncompleteSignatureException", "Unsupported signing algorithm."
+            )
+        principal, secret = self._claimed(claim)
+        sigv4.check_signed(claim, headers)
+        key = self._signing_keys.derive(secret, claim.scope)
+        return principal, key, sigv4.declared_hash(claim, headers)
 
     def authenticate_ahead(
         self,
