@@ -150,7 +150,8 @@ class Authenticator:
             principal, key, declared = self._head(claim, headers)
             hashed = digest if declared is None else declared
             sigv4.verify(claim, key, method, path, raw_query, headers, hashed)
-            sigv4.check_hash(hashed, digest)
+            if declared is not None:
+                sigv4.check_hash(declared, digest)
             self._note(principal)
         except sigv4.SignatureError as error:
             raise SignatureRefused(error) from None
