@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import struct
 from functools import cache
@@ -104,6 +105,7 @@ def test_no_call_is_in_two_tables_and_no_number_has_two_names(machine: str) -> N
 @MACHINES
 def test_every_call_of_the_kernels_table_is_in_ours_under_its_number(machine: str) -> None:
     if not HEADERS[machine].exists():
+        assert not os.environ.get("CI"), "the kernel's headers (linux-libc-dev) are not installed"
         pytest.skip("the kernel's headers are not installed")
     found = re.findall(r"#define __NR(?:3264)?_(\w+) (\d+)", HEADERS[machine].read_text())
     theirs = {

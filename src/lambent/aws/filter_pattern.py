@@ -6,7 +6,7 @@
 
 A pattern and the messages it is held against come from outside.  Every test takes time in
 proportion to the message times the length of the pattern, and reports its work as it goes, so that
-whoever runs it can pause it or end it.
+the caller can pause it or end it.
 
 Source: Amazon CloudWatch Logs User Guide, "Filter pattern syntax".
 """

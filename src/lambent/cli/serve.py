@@ -67,7 +67,7 @@ def _check_configuration(file: Path) -> None:
     if os.getuid() == 0 and file.exists():
         status = file.lstat()
         if status.st_uid != 0 or status.st_mode & 0o022 or not stat.S_ISREG(status.st_mode):
-            raise StartError(f"{file} must be a file that root owns and nobody else may write")
+            raise StartError(f"{file} must be a file that only root owns and can write")
 
 
 async def _serve(settings: config.Settings, host: Host) -> None:

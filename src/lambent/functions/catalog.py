@@ -151,7 +151,7 @@ class Catalog:
         self._watcher(key, function)
 
     def watch(self, watcher: Watcher) -> None:
-        """Have every change told that was stored, by key, with None where a function is gone."""
+        """Call back with every stored change: a key, and None where the function is gone."""
         self._watcher = watcher
 
     def _count(self, owner: tuple[str, str], name: str, function: Function | None) -> None:

@@ -55,7 +55,7 @@ class CodeUse:
             self._set(owner, frozenset(names))
 
     async def counted(self, known: Iterable[str]) -> None:
-        """Every owner has been counted: from here on what nobody uses goes.
+        """Every owner has been counted: from here on unused code is removed.
 
         known: what there was at the start, of which the rest goes at once.
         """

@@ -95,7 +95,7 @@ class LayerCatalog:
         self._layers = Repository(store, PREFIX, Layer, lambda *changed: self._watcher(*changed))
 
     def watch(self, watcher: Watcher, hold: Hold) -> None:
-        """Have every change told that was stored, by key, with None where a layer is gone.
+        """Call back with every stored change: a key, and None where the layer is gone.
 
         hold: keeps an archive for the task that looked up what it is of.
         """

@@ -100,7 +100,7 @@ class Inward:
     def _permit(self, principal: Principal, asked: dict[str, Any]) -> None:
         """Raise AccessDenied unless the principal may; policy: the resource's own, "" for none.
 
-        What the resource's service knows of it is told with the question: the service is who asks.
+        The question brings what the resource's service knows of it, because that service asks.
         """
         resource = asked["resource"]
         owner = asked.get("owner") or owner_of(resource, principal.account)

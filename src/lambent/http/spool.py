@@ -83,7 +83,7 @@ class Spool:
 
     def _flush(self) -> None:
         if self._file is None:
-            # Closed by whoever reads the body, or with the last use of it.
+            # Closed by the reader of the body, or with its last use.
             self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
         self._file.writelines(self._pieces)
         self._pieces, self._kept = [], 0

@@ -167,7 +167,7 @@ class Authenticator:
     ) -> Callable[[str], Principal]:
         """What tells the principal of a request once the digest of its body is known.
 
-        Raises what ``authenticate`` does, and as much of it as can be told without the body: the
+        Raises what ``authenticate`` does, and as much of it as can be decided without the body: the
         whole signature where a header says the body's digest (x-amz-content-sha256), else whether
         there is such a key, in its time.  So may what is returned, which takes the SHA-256 of the
         body in hexadecimal digits.

@@ -72,7 +72,7 @@ def _read_of_resource(document: str) -> Policy:
     try:
         return read(document, principals=True)
     except Malformed:
-        # It was found valid by looser rules: it lets nobody in, whom it was to keep out included.
+        # It was accepted by looser rules: it denies every principal.
         return read(_NOBODY, principals=True)
 
 

@@ -21,7 +21,7 @@ class NeighbourUnavailable(ServiceError):
 
 @dataclass(slots=True)
 class Message:
-    """A request of a verified caller who may make it.
+    """A request of a verified and authorised caller.
 
     service: as signatures name it, but "dynamodbstreams" for DynamoDB's streams.  account: the
     owner of the resources it is about.  request: method, path, parameters and headers, built from

@@ -1,4 +1,4 @@
-"""One life of the embedded services' process, whoever started it."""
+"""One life of the embedded services' process, started by the server or by the host agent."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def shut_off(folder: Path) -> None:
     if uid != 0 and not root:
         confinement.become_namespace_root()
     syscalls.unshare(_NAMESPACES)
-    # Not a link: whoever may write beside the folder does not choose what root gives away.
+    # Not a link: a process that can write beside the folder must not choose what root gives away.
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     if root:
         own(opened, uid)

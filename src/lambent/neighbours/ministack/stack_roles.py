@@ -1,7 +1,7 @@
 """A stack's own role: given once, used by every later operation on the stack.
 
 AWS's CreateStack, "RoleARN": CloudFormation uses the role for all future operations on the stack,
-also for users who may not pass it.
+also for users without iam:PassRole for it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """CloudFormation's resources, each made through Lambent's API.
 
-A stack acts with the rights of who asked for it, or of the role it was given: its calls are signed
+A stack acts with the rights of its caller, or of the role it was given: its calls are signed
 with a session of that principal, and are authorised as any other.  Types of services that are not
 offered are unknown.
 """
@@ -120,7 +120,7 @@ class _Types:
             self._permits.ask("iam:PassRole", role, keys=keys)
 
     def _nested(self, handlers: dict[str, Any]) -> dict[str, Any]:
-        """A stack in a stack, for those who may make one by themselves."""
+        """A stack in a stack, for principals that may create a stack."""
         ask = self._permits.ask
 
         def create(logical_id: str, properties: Properties, stack: str) -> Any:

@@ -184,7 +184,7 @@ def _batched(operation: str, inner: Any) -> tuple[tuple[str, str], ...]:
 
 
 def leading_keys(keys: tuple[tuple[str, str], ...], partition_key: str) -> list[str]:
-    """The values of dynamodb:LeadingKeys; one nobody has where they cannot be told."""
+    """The values of dynamodb:LeadingKeys; NUL, which no key is, where they are not known."""
     found: list[str] = []
     for name, value in keys:
         if name == ITEMS:
@@ -245,7 +245,7 @@ def _partiql(asked: Asked, statement: Any) -> Wanted:
         raise Unreadable("ValidationException", "Statement wasn't well formed, can't be processed.")
     assert place is not None
     if not tokens[place].startswith('"') and tokens[place + 1 : place + 2] in (["."], ["-"]):
-        # A name with dots, or an index without quotes: which of both is not to be told.
+        # A name with dots, or an index without quotes: the statement does not say which.
         raise Unreadable("ValidationException", "Names of tables with . or - must be in quotes.")
     # Which keys it touches is not read: a condition on them must hold for any.
     return _of_table(asked, _PARTIQL[verb], table, ((ITEMS, "[null]"),))

@@ -63,7 +63,7 @@ class _Image(NamedTuple):
 
 
 def _unnamed(folder: str) -> int:
-    """A new file without a name in a folder, which nobody else can open."""
+    """A new file without a name in a folder, which no other process can open."""
     return os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
 
 

@@ -42,7 +42,7 @@ UID = 993
 GID = 990
 
 # Where the template lies until it is entered: a folder of every host that nothing shown is in, and
-# that nobody but root can put anything else in the place of.
+# that only root can replace.
 _STAGE = "/sys"
 
 _DIRECTORIES = (
@@ -129,7 +129,7 @@ def _overlay(path: str, empty: int) -> int:
 
 
 def empty_folder() -> int:
-    """An empty directory that nobody else can write, as a descriptor; -1 where there is none."""
+    """An empty directory that only root can write, as a descriptor; -1 where there is none."""
     with open("/proc/self/uid_map") as file:
         user = file.read().split()[1]
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
