@@ -200,10 +200,12 @@ def test_throttles_back_off_and_use_up_no_attempt(play: Play) -> None:
         world.functions.answers = lambda n: TooManyRequests() if n < 12 else FAILED
         await world.accept()
         await world.settle()
-        for _ in range(600):
-            await world.pass_time(1)
-        assert world.times[:9] == [0, 1, 3, 7, 15, 31, 63, 127, 255]
-        for _ in range(60):
+        for turn in range(8):
+            await world.pass_time(2**turn - 0.5)
+            assert len(world.times) == turn + 1  # not before its time
+            await world.pass_time(0.5)
+        assert world.times == [0, 1, 3, 7, 15, 31, 63, 127, 255]
+        for _ in range(66):
             await world.pass_time(60)
         waits = [b - a for a, b in zip(world.times, world.times[1:], strict=False)]
         # Five minutes at most; then the function fails three times, a minute and two apart.
