@@ -236,7 +236,7 @@ def test_root_believes_no_configuration_that_the_server_could_have_written(
     os.chown(data / "lambent.toml", 0x7F000000, 0x7F000000)
     command = [sys.executable, "-m", "lambent", "serve", "--port", "0", "--data-dir", str(data)]
     assert subprocess.run(command, check=False, timeout=60).returncode == 1
-    assert "lambent.toml must be a file that root owns" in capfd.readouterr().err
+    assert "lambent.toml must be a file that only root owns and can write" in capfd.readouterr().err
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="an ordinary user has one uid")
