@@ -224,7 +224,7 @@ class Forwarding:
             raise AccessDenied("Access Denied")
 
     async def _hide(self, call: _Call, reply: Reply, asked: s3.S3Request) -> None:
-        """Who may not list a bucket is not told what it lacks (S3's GetObject, "Permissions")."""
+        """Raise AccessDenied if the caller may not list the bucket (S3, GetObject, Permissions)."""
         bucket = f"arn:aws:s3:::{asked.bucket}"
         try:
             await self._admit(call, "s3", [Wanted("s3:ListBucket", bucket, asked.bucket)])

@@ -196,11 +196,11 @@ class Authorizer:
             self._refuse(principal, subject, decision)
 
     def _refuse(self, principal: Principal, subject: Subject, decision: Decision) -> None:
-        told = message(_request(principal.requester, subject, {}), decision)
+        refusal = message(_request(principal.requester, subject, {}), decision)
         within = principal.account == subject.owner or principal.anonymous
         if self.enforcing or not within:
-            raise AccessDenied(told)
-        _log.warning("not enforced: %s", told)
+            raise AccessDenied(refusal)
+        _log.warning("not enforced: %s", refusal)
 
     @staticmethod
     def _refuse_long(principal: Principal, subject: Subject) -> None:

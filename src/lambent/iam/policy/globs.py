@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 # Tokens besides single characters.
 _MANY = "*"
-_ONE = "?"
 _VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 _DEFAULTED = re.compile(r"\s*([^,\s]+)\s*(?:,\s*'([^']*)'\s*)?")
 # What stands for itself between braces.
